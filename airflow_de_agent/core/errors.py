@@ -1,0 +1,32 @@
+"""Errors that we raise ourselves.
+
+DeAgentError
+├── SettingsError   a setting is wrong; the text lists all of them at once
+├── StoreError      the store cannot be reached or refused
+└── SlackError      Slack refused or cannot be reached; says whether waiting helps
+"""
+
+from __future__ import annotations
+
+
+class DeAgentError(Exception):
+    """Root of all errors raised by this package."""
+
+
+class SettingsError(DeAgentError):
+    """One or more settings are wrong."""
+
+
+class StoreError(DeAgentError):
+    """The store cannot be reached, or refused."""
+
+
+class SlackError(DeAgentError):
+    """Slack refused a call or cannot be reached.
+
+    `retry_after` is in seconds when waiting helps, None when it does not.
+    """
+
+    def __init__(self, reason: str, retry_after: float | None = None) -> None:
+        super().__init__(reason)
+        self.retry_after = retry_after

@@ -1,0 +1,98 @@
+"""What outlives one diagnosis: records of diagnoses, the incidents that join them, and the store that keeps both."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Literal, Protocol
+
+from airflow_de_agent.core.diagnosis import Diagnosis
+from airflow_de_agent.core.failure import TaskFailure, TaskKey
+
+ClaimResult = Literal["won", "held", "done"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Record:
+    """One diagnosed try, as the store keeps it. `diagnosed_at` is Unix time in seconds."""
+
+    failure: TaskFailure
+    diagnosis: Diagnosis
+    fingerprint: str
+    diagnosed_at: float
+    incident_id: str = ""
+
+    @property
+    def id(self) -> str:
+        """The diagnosis id, derived from the key."""
+        return self.failure.key.diagnosis_id
+
+
+@dataclasses.dataclass(frozen=True)
+class Incident:
+    """Failures that share one cause: one Slack thread.
+
+    `lead_id` is the diagnosis that speaks for all; `count` the task instances that joined. `revision` grows with each
+    change worth showing, `shown_revision` is the one that the message shows. Times are Unix seconds; `message_ts` and
+    `channel` are Slack's, empty until posted.
+    """
+
+    id: str
+    fingerprint: str
+    lead_id: str
+    opened_at: float
+    updated_at: float
+    count: int = 1
+    revision: int = 1
+    shown_revision: int = 0
+    channel: str = ""
+    message_ts: str = ""
+    closed_at: float | None = None
+
+
+class Store(Protocol):
+    """What keeps claims, records and incidents; SQL and DynamoDB behave alike.
+
+    Every call may raise `airflow_de_agent.core.errors.StoreError` when the store cannot be reached.
+    """
+
+    def claim(self, key: TaskKey, *, owner: str, now: float, stale_after: float) -> ClaimResult:
+        """Take the sole right to diagnose a try.
+
+        ``won``: it is the caller's (also when this owner took it before and did not finish, or another owner took it
+        more than `stale_after` seconds ago and did not finish); ``held``: another owner is at work; ``done``: a record
+        exists.
+        """
+
+    def add(self, record: Record, *, join: str = "", window: float) -> Incident:
+        """Keep a record and join it to an incident, in one step; finishes the claim.
+
+        The incident is `join` when given (an incident id), else the open one of the record's fingerprint that changed
+        within `window` seconds before, else a new one. Adding the same record again replaces it and counts once.
+        """
+
+    def find(self, key: TaskKey) -> Record | None:
+        """The record of one try."""
+
+    def get(self, diagnosis_id: str) -> Record | None:
+        """The record of an id."""
+
+    def recent(
+        self, *, limit: int = 50, since: float = 0.0, dag_id: str = "", run_id: str = "", task_id: str = ""
+    ) -> Sequence[Record]:
+        """Records, newest first; `run_id` and `task_id` narrow a `dag_id`."""
+
+    def earlier_incidents(self, fingerprint: str, *, since: float) -> Sequence[Incident]:
+        """Incidents of one fingerprint opened since then, newest first."""
+
+    def incident(self, incident_id: str) -> Incident | None:
+        """One incident."""
+
+    def undelivered(self, *, limit: int = 100) -> Sequence[Incident]:
+        """Incidents whose message is absent or shows an older revision, oldest first."""
+
+    def begin_post(self, incident_id: str, *, owner: str, now: float, stale_after: float) -> bool:
+        """Take the sole right to post an incident's first message; False when another took it or it was posted."""
+
+    def shown(self, incident_id: str, *, revision: int, channel: str = "", message_ts: str = "") -> None:
+        """Note what the message now shows."""
