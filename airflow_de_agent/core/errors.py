@@ -24,9 +24,10 @@ class StoreError(DeAgentError):
 class SlackError(DeAgentError):
     """Slack refused a call or cannot be reached.
 
-    `retry_after` is in seconds when waiting helps, None when it does not.
+    `retry_after` is in seconds when waiting helps, None when it does not; `unauthorised` when the token is to blame.
     """
 
-    def __init__(self, reason: str, retry_after: float | None = None) -> None:
+    def __init__(self, reason: str, retry_after: float | None = None, *, unauthorised: bool = False) -> None:
         super().__init__(reason)
         self.retry_after = retry_after
+        self.unauthorised = unauthorised

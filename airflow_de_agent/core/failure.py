@@ -23,8 +23,8 @@ class TaskKey(NamedTuple):
 
     @property
     def diagnosis_id(self) -> str:
-        """Twelve hexadecimal digits, the same for the same try on every host."""
-        return hashlib.sha256("\0".join(map(str, self)).encode()).hexdigest()[:12]
+        """Sixteen hexadecimal digits, the same for the same try on every host."""
+        return hashlib.sha256("\0".join(map(str, self)).encode()).hexdigest()[:16]
 
     @property
     def label(self) -> str:
@@ -85,6 +85,7 @@ class TaskFailure:
     `log_tail` holds the last whole lines of the task log, as the host wrote them.
     `upstream_task_ids` and `downstream_task_ids` are transitive.
     `fields` are rendered operator fields that name a resource (bucket, function_name, sql, …).
+    `try_is_known` is False where the host named the task instance but not the try, and the key holds the likeliest.
     """
 
     key: TaskKey
@@ -107,6 +108,7 @@ class TaskFailure:
     run_state: tuple[TaskState, ...] = ()
     fields: Mapping[str, str] = dataclasses.field(default_factory=dict)
     reason: str = ""
+    try_is_known: bool = True
     slack_channel: str = ""
     airflow_version: str = ""
 

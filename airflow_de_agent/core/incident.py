@@ -10,6 +10,7 @@ from airflow_de_agent.core.diagnosis import Diagnosis
 from airflow_de_agent.core.failure import TaskFailure, TaskKey
 
 ClaimResult = Literal["won", "held", "done"]
+PostTurn = Literal["first", "again", "no"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,7 +81,13 @@ class Store(Protocol):
     def recent(
         self, *, limit: int = 50, since: float = 0.0, dag_id: str = "", run_id: str = "", task_id: str = ""
     ) -> Sequence[Record]:
-        """Records, newest first; `run_id` and `task_id` narrow a `dag_id`."""
+        """Records, newest first; `run_id` narrows a `dag_id`, `task_id` both."""
+
+    def first_of_run(self, dag_id: str, run_id: str, *, limit: int = 20) -> Sequence[Record]:
+        """The first records of a DAG run, oldest first."""
+
+    def tries(self, dag_id: str, run_id: str, task_id: str, map_index: int) -> Sequence[Record]:
+        """The records of all tries of one task instance, oldest first."""
 
     def earlier_incidents(self, fingerprint: str, *, since: float) -> Sequence[Incident]:
         """Incidents of one fingerprint opened since then, newest first."""
@@ -91,8 +98,12 @@ class Store(Protocol):
     def undelivered(self, *, limit: int = 100) -> Sequence[Incident]:
         """Incidents whose message is absent or shows an older revision, oldest first."""
 
-    def begin_post(self, incident_id: str, *, owner: str, now: float, stale_after: float) -> bool:
-        """Take the sole right to post an incident's first message; False when another took it or it was posted."""
+    def begin_post(self, incident_id: str, *, owner: str, now: float, stale_after: float) -> PostTurn:
+        """Take the sole right to post an incident's first message.
+
+        ``no``: another owner took it, or it was posted; ``again``: somebody took it before and may have posted without
+        noting it (this owner, or another more than `stale_after` seconds ago), so look before posting.
+        """
 
     def shown(self, incident_id: str, *, revision: int, channel: str = "", message_ts: str = "") -> None:
         """Note what the message now shows."""

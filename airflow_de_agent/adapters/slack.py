@@ -1,0 +1,97 @@
+"""Slack's Web API: post a message once, edit it in place."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from airflow_de_agent.adapters import console
+from airflow_de_agent.core.errors import SlackError
+from airflow_de_agent.core.render import Message
+
+if TYPE_CHECKING:
+    from slack_sdk import WebClient
+
+_TIMEOUT_SECONDS = 10
+_UNAUTHORISED = {"invalid_auth", "not_authed", "account_inactive", "token_revoked", "token_expired"}
+_PASSING = {"ratelimited", "internal_error", "fatal_error", "service_unavailable", "request_timeout"}
+_EVENT = "de_agent_incident"
+
+
+class Slack:
+    """A messenger with a bot token. What has no channel goes to the console.
+
+    Raises:
+        SlackError: on every call, when Slack refuses or cannot be reached.
+    """
+
+    def __init__(self, token: str, channel: str, base_url: str, fallback: console.Console) -> None:
+        self._token, self._channel, self._base_url, self._fallback = token, channel, base_url, fallback
+        self._client: WebClient | None = None
+
+    def post(self, message: Message, channel: str, *, look_first: bool) -> tuple[str, str]:
+        """Post a message; its channel id and timestamp.
+
+        With `look_first` a message of the same incident that a killed process left unnoted is looked for: before
+        posting where the channel's id is known, else right after, as Slack tells the id of a named channel only then.
+        """
+        wanted = channel or self._channel
+        if not wanted:
+            return self._fallback.post(message, channel, look_first=look_first)
+        if look_first and wanted[:1] in "CG" and (former := self._former(wanted, message.incident_id)):
+            return wanted, former
+        metadata = {"event_type": _EVENT, "event_payload": {"incident_id": message.incident_id}}
+        sent = self._call(
+            "chat.postMessage", channel=wanted, metadata=metadata, unfurl_links=False, **_content(message)
+        )
+        posted, ts = str(sent["channel"]), str(sent["ts"])
+        if look_first and (former := self._former(posted, message.incident_id, other_than=ts)):
+            self._call("chat.delete", channel=posted, ts=ts)
+            return posted, former
+        return posted, ts
+
+    def edit(self, message: Message, channel: str, message_ts: str) -> None:
+        """Replace a message's text and blocks."""
+        if channel == console.CHANNEL:
+            self._fallback.edit(message, channel, message_ts)
+        else:
+            self._call("chat.update", channel=channel, ts=message_ts, **_content(message))
+
+    def _former(self, channel_id: str, incident_id: str, other_than: str = "") -> str:
+        """The timestamp of an earlier message of the incident, empty where there is none."""
+        seen = self._call("conversations.history", channel=channel_id, limit=100, include_all_metadata=True)
+        for item in seen["messages"]:
+            payload = item.get("metadata", {}).get("event_payload", {})
+            if payload.get("incident_id") == incident_id and item["ts"] != other_than:
+                return str(item["ts"])
+        return ""
+
+    def _call(self, method: str, **arguments: Any) -> Any:
+        from slack_sdk.errors import SlackApiError, SlackClientError
+
+        try:
+            return self._opened().api_call(method, json=arguments)
+        except SlackApiError as exc:
+            raise _refusal(method, exc.response) from exc
+        except (SlackClientError, OSError) as exc:
+            raise SlackError(f"{method}: {type(exc).__name__}: {exc}", retry_after=10.0) from exc
+
+    def _opened(self) -> WebClient:
+        from slack_sdk import WebClient
+
+        if self._client is None:
+            more = {"base_url": self._base_url} if self._base_url else {}
+            self._client = WebClient(self._token, timeout=_TIMEOUT_SECONDS, **more)
+        return self._client
+
+
+def _content(message: Message) -> dict[str, Any]:
+    return {"text": message.text[:3000], "blocks": list(message.blocks)}
+
+
+def _refusal(method: str, response: Any) -> SlackError:
+    reason = str(response.get("error") or f"HTTP {response.status_code}") if response is not None else "no answer"
+    headers = getattr(response, "headers", {})
+    wait = headers.get("Retry-After")
+    passing = reason in _PASSING or wait is not None or getattr(response, "status_code", 200) >= 500
+    retry_after = float(wait) if str(wait).isdigit() else 10.0
+    return SlackError(f"{method}: {reason}", retry_after if passing else None, unauthorised=reason in _UNAUTHORISED)

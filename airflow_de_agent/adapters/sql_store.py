@@ -1,0 +1,308 @@
+"""The store on SQL: SQLite for one host, PostgreSQL for several.
+
+Rules kept here: only what SQLAlchemy 1.4 and 2.x share (MWAA pins 1.4.54 and 2.0.x); every change is one transaction;
+on SQLite a writing transaction takes its lock at once, so that two writers wait for each other instead of failing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from airflow_de_agent.core.diagnosis import Diagnosis
+from airflow_de_agent.core.errors import StoreError
+from airflow_de_agent.core.failure import TaskFailure, TaskKey
+from airflow_de_agent.core.incident import ClaimResult, Incident, PostTurn, Record
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import Connection, Engine
+
+_INCIDENT_FIELDS = tuple(field.name for field in dataclasses.fields(Incident))
+
+
+class SqlStore:
+    """Keeps claims, records and incidents in three tables, which it creates when they are absent.
+
+    Raises:
+        StoreError: on every call, when the database cannot be reached or refuses.
+    """
+
+    def __init__(self, url: str) -> None:
+        with _translated():
+            self._reads = _engine(url)
+            self._writes = self._reads.execution_options(de_agent_write=True)
+            self._claims, self._diagnoses, self._incidents = _tables(self._writes)
+
+    def claim(self, key: TaskKey, *, owner: str, now: float, stale_after: float) -> ClaimResult:
+        """See `Store.claim`."""
+        table, claim_id = self._claims, key.diagnosis_id
+        with self._transaction() as db:
+            if self._row(db, self._diagnoses, claim_id) is not None:
+                return "done"
+            self._insert_once(db, table, {"id": claim_id, "owner": owner, "claimed_at": now})
+            stale = (table.c.id == claim_id) & (table.c.claimed_at < now - stale_after)
+            db.execute(table.update().where(stale).values(owner=owner, claimed_at=now))
+            row = self._row(db, table, claim_id)
+            return "won" if row is not None and row["owner"] == owner else "held"
+
+    def add(self, record: Record, *, join: str = "", window: float) -> Incident:
+        """See `Store.add`."""
+        with self._transaction() as db:
+            earlier = self._row(db, self._diagnoses, record.id)
+            if earlier is not None:
+                self._bump(db, earlier["incident_id"], record, joined=0)
+                incident_id = earlier["incident_id"]
+                update = self._diagnoses.update().where(self._diagnoses.c.id == record.id)
+                db.execute(update.values(**_record_values(record, incident_id)))
+            else:
+                incident_id = self._joined(db, record, join, window)
+                db.execute(self._diagnoses.insert().values(**_record_values(record, incident_id)))
+            return _incident(self._row(db, self._incidents, incident_id))
+
+    def _joined(self, db: Connection, record: Record, join: str, window: float) -> str:
+        """The incident that a new record belongs to, counted up; opened when there is none."""
+        table = self._incidents
+        if join and self._row(db, table, join) is not None:
+            self._bump(db, join, record, joined=1)
+            return join
+        quiet = (table.c.open_key == record.fingerprint) & (table.c.updated_at < record.diagnosed_at - window)
+        db.execute(table.update().where(quiet).values(open_key=None))
+        opened = Incident(record.id, record.fingerprint, record.id, record.diagnosed_at, record.diagnosed_at)
+        self._insert_once(db, table, dataclasses.asdict(opened) | {"open_key": record.fingerprint})
+        incident_id: str = db.execute(_select(table.c.id).where(table.c.open_key == record.fingerprint)).scalar_one()
+        if incident_id != record.id:
+            self._bump(db, incident_id, record, joined=1)
+        return incident_id
+
+    def _bump(self, db: Connection, incident_id: str, record: Record, *, joined: int) -> None:
+        table = self._incidents
+        values = {
+            "count": table.c["count"] + joined,
+            "revision": table.c.revision + 1,
+            "updated_at": record.diagnosed_at,
+        }
+        db.execute(table.update().where(table.c.id == incident_id).values(**values))
+
+    def find(self, key: TaskKey) -> Record | None:
+        """See `Store.find`."""
+        return self.get(key.diagnosis_id)
+
+    def get(self, diagnosis_id: str) -> Record | None:
+        """See `Store.get`."""
+        with self._connection() as db:
+            row = self._row(db, self._diagnoses, diagnosis_id)
+        return None if row is None else _record(row)
+
+    def recent(
+        self, *, limit: int = 50, since: float = 0.0, dag_id: str = "", run_id: str = "", task_id: str = ""
+    ) -> Sequence[Record]:
+        """See `Store.recent`."""
+        table = self._diagnoses
+        given = {"dag_id": dag_id, "run_id": run_id, "task_id": task_id}
+        narrowed = {name: value for name, value in given.items() if value}
+        return self._records(narrowed, table.c.diagnosed_at.desc(), limit, table.c.diagnosed_at >= since)
+
+    def first_of_run(self, dag_id: str, run_id: str, *, limit: int = 20) -> Sequence[Record]:
+        """See `Store.first_of_run`."""
+        return self._records({"dag_id": dag_id, "run_id": run_id}, self._diagnoses.c.diagnosed_at, limit)
+
+    def tries(self, dag_id: str, run_id: str, task_id: str, map_index: int) -> Sequence[Record]:
+        """See `Store.tries`."""
+        key = {"dag_id": dag_id, "run_id": run_id, "task_id": task_id, "map_index": map_index}
+        return self._records(key, self._diagnoses.c.try_number, 100)
+
+    def _records(self, equal: dict[str, Any], order: Any, limit: int, *where: Any) -> list[Record]:
+        table = self._diagnoses
+        query = _select(table).where(*where, *(table.c[name] == value for name, value in equal.items()))
+        with self._connection() as db:
+            rows = db.execute(query.order_by(order, table.c.id).limit(limit)).mappings().all()
+        return [_record(row) for row in rows]
+
+    def earlier_incidents(self, fingerprint: str, *, since: float) -> Sequence[Incident]:
+        """See `Store.earlier_incidents`."""
+        table = self._incidents
+        return self._incident_rows(
+            (table.c.fingerprint == fingerprint) & (table.c.opened_at >= since), table.c.opened_at.desc(), 100
+        )
+
+    def incident(self, incident_id: str) -> Incident | None:
+        """See `Store.incident`."""
+        table = self._incidents
+        return next(iter(self._incident_rows(table.c.id == incident_id, table.c.id, 1)), None)
+
+    def undelivered(self, *, limit: int = 100) -> Sequence[Incident]:
+        """See `Store.undelivered`."""
+        table = self._incidents
+        return self._incident_rows(table.c.shown_revision < table.c.revision, table.c.opened_at, limit)
+
+    def begin_post(self, incident_id: str, *, owner: str, now: float, stale_after: float) -> PostTurn:
+        """See `Store.begin_post`."""
+        table = self._incidents
+        with self._transaction() as db:
+            row = self._row(db, table, incident_id)
+            if row is None or row["message_ts"]:
+                return "no"
+            fresh = row["posting_at"] is not None and row["posting_at"] >= now - stale_after
+            if fresh and row["posting_by"] != owner:
+                return "no"
+            db.execute(table.update().where(table.c.id == incident_id).values(posting_by=owner, posting_at=now))
+            return "first" if row["posting_at"] is None else "again"
+
+    def shown(self, incident_id: str, *, revision: int, channel: str = "", message_ts: str = "") -> None:
+        """See `Store.shown`."""
+        table = self._incidents
+        values: dict[str, Any] = {"shown_revision": revision}
+        if message_ts:
+            values |= {"channel": channel, "message_ts": message_ts}
+        with self._transaction() as db:
+            db.execute(table.update().where(table.c.id == incident_id).values(**values))
+
+    def _incident_rows(self, where: Any, order: Any, limit: int) -> list[Incident]:
+        with self._connection() as db:
+            rows = db.execute(_select(self._incidents).where(where).order_by(order).limit(limit)).mappings().all()
+        return [_incident(row) for row in rows]
+
+    def _row(self, db: Connection, table: Any, row_id: str) -> Any:
+        query = _select(table).where(table.c.id == row_id)
+        if db.get_execution_options().get("de_agent_write"):
+            query = query.with_for_update()
+        return db.execute(query).mappings().first()
+
+    def _insert_once(self, db: Connection, table: Any, values: dict[str, Any]) -> None:
+        if db.dialect.name == "postgresql":
+            from sqlalchemy.dialects.postgresql import insert
+        else:
+            from sqlalchemy.dialects.sqlite import insert  # type: ignore[assignment]
+        db.execute(insert(table).values(**values).on_conflict_do_nothing())
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[Connection]:
+        with _translated(), self._writes.begin() as db:
+            yield db
+
+    @contextlib.contextmanager
+    def _connection(self) -> Iterator[Connection]:
+        with _translated(), self._reads.connect() as db:
+            yield db
+
+
+def _select(*what: Any) -> Any:
+    from sqlalchemy import select
+
+    return select(*what)
+
+
+def _engine(url: str) -> Engine:
+    from sqlalchemy import create_engine, event
+    from sqlalchemy.engine import make_url
+
+    parsed = make_url(url)
+    if parsed.get_backend_name() != "sqlite":
+        return create_engine(parsed, future=True, pool_pre_ping=True)
+    if parsed.database and parsed.database != ":memory:":
+        Path(parsed.database).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    engine = create_engine(parsed, future=True, connect_args={"timeout": 15})
+    event.listen(engine, "connect", _prepare_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _prepare_sqlite(connection: Any, _record: Any) -> None:
+    connection.isolation_level = None  # transactions are begun by `_begin_sqlite`, not by the driver
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=NORMAL")
+
+
+def _begin_sqlite(connection: Any) -> None:
+    write = connection.get_execution_options().get("de_agent_write")
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+
+
+def _tables(engine: Engine) -> tuple[Any, Any, Any]:
+    from sqlalchemy import Column, Float, Index, Integer, MetaData, String, Table, Text
+
+    def text(name: str, length: int = 250, **options: Any) -> Any:
+        return Column(name, String(length), nullable=options.pop("nullable", False), **options)
+
+    meta = MetaData()
+    claims = Table(
+        "de_agent_claims", meta, text("id", 16, primary_key=True), text("owner"), Column("claimed_at", Float)
+    )
+    diagnoses = Table(
+        "de_agent_diagnoses",
+        meta,
+        text("id", 16, primary_key=True),
+        *(text(name) for name in ("dag_id", "run_id", "task_id", "fingerprint", "incident_id")),
+        Column("map_index", Integer),
+        Column("try_number", Integer),
+        text("category", 40),
+        Column("diagnosed_at", Float, index=True),
+        Column("failure", Text),
+        Column("diagnosis", Text),
+        Index("de_agent_by_run", "dag_id", "run_id", "task_id"),
+    )
+    incidents = Table(
+        "de_agent_incidents",
+        meta,
+        text("id", 16, primary_key=True),
+        text("fingerprint", index=True),
+        text("open_key", unique=True, nullable=True),
+        text("lead_id", 16),
+        *(Column(name, Float) for name in ("opened_at", "updated_at", "closed_at", "posting_at")),
+        *(Column(name, Integer) for name in ("count", "revision", "shown_revision")),
+        text("channel"),
+        text("message_ts", 40),
+        text("posting_by", nullable=True),
+    )
+    _create(meta, engine)
+    return claims, diagnoses, incidents
+
+
+def _create(meta: Any, engine: Engine) -> None:
+    from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
+
+    try:
+        meta.create_all(engine)
+    except (IntegrityError, OperationalError, ProgrammingError):
+        meta.create_all(engine)  # another host was creating the same tables; what is there now is not created again
+
+
+def _record_values(record: Record, incident_id: str) -> dict[str, Any]:
+    return {
+        "id": record.id,
+        **record.failure.key._asdict(),
+        "fingerprint": record.fingerprint,
+        "incident_id": incident_id,
+        "category": record.diagnosis.category.value,
+        "diagnosed_at": record.diagnosed_at,
+        "failure": json.dumps(record.failure.to_json()),
+        "diagnosis": json.dumps(record.diagnosis.to_json()),
+    }
+
+
+def _record(row: Any) -> Record:
+    return Record(
+        TaskFailure.from_json(json.loads(row["failure"])),
+        Diagnosis.from_json(json.loads(row["diagnosis"])),
+        row["fingerprint"],
+        row["diagnosed_at"],
+        row["incident_id"],
+    )
+
+
+def _incident(row: Any) -> Incident:
+    return Incident(**{name: row[name] for name in _INCIDENT_FIELDS})
+
+
+@contextlib.contextmanager
+def _translated() -> Iterator[None]:
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        yield
+    except (SQLAlchemyError, OSError, ImportError) as exc:
+        raise StoreError(f"the store cannot be used: {type(exc).__name__}: {exc}".splitlines()[0]) from exc

@@ -1,0 +1,122 @@
+"""Callbacks that capture a failure and see that a drainer runs. They run in Airflow's own processes.
+
+Rules kept here: nothing raises, whatever happens; no network of our own, no model, no heavy import; the entry is on
+disk before anything else is tried; a task's outcome and log stay as they were, but for one line.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from airflow_de_agent.airflow import compat
+from airflow_de_agent.core.failure import TaskFailure
+from airflow_de_agent.settings import Settings
+from airflow_de_agent.spool import Spool
+
+log = logging.getLogger(__name__)
+Context = Mapping[str, Any]
+
+
+def diagnose_on_failure(context: Context) -> None:
+    """Have the failed try of this context diagnosed (an ``on_failure_callback``)."""
+    _safely(_capture_task, context)
+
+
+def diagnose_on_retry(context: Context) -> None:
+    """Have a failed try that will be retried diagnosed (an ``on_retry_callback``)."""
+    _safely(_capture_task, context, state="up_for_retry")
+
+
+def diagnose_run_on_failure(context: Context) -> None:
+    """Have the tasks of a failed run diagnosed that no callback told of (a DAG's ``on_failure_callback``)."""
+    _safely(_capture_run, context)
+
+
+class DiagnoseOnFailure:
+    """`diagnose_on_failure` with a Slack channel of its own, for a task, a DAG or ``default_args``."""
+
+    def __init__(self, slack_channel: str = "") -> None:
+        self.slack_channel = slack_channel
+
+    def __call__(self, context: Context) -> None:
+        """Have the failed try of this context diagnosed."""
+        _safely(_capture_task, context, slack_channel=self.slack_channel)
+
+
+def request_diagnosis(failure: TaskFailure) -> None:
+    """Have a try diagnosed anew, on a person's request.
+
+    Raises:
+        OSError: the spool cannot be written to.
+        SettingsError: the settings are wrong.
+    """
+    settings = compat.settings()
+    Spool(settings.spool_path).put("task", {"failure": failure.to_json(), "again": True})
+    see_to_it(settings)
+
+
+def record_run(failures: Sequence[TaskFailure]) -> None:
+    """Put a failed run into the spool and do nothing else; safe in a scheduler-side listener.
+
+    Raises:
+        OSError: the spool cannot be written to.
+    """
+    if failures:
+        payload = {"failures": [failure.to_json() for failure in failures]}
+        Spool(compat.settings().spool_path).put("run", payload)
+
+
+def see_to_it(settings: Settings) -> None:
+    """Have somebody work on the spool: the host's drainer, or this process where processes end with their task."""
+    from airflow_de_agent import drainer
+
+    spool = Spool(settings.spool_path)
+    if settings.drain == "inline":
+        drainer.drain_here(spool, _handover(settings))
+    else:
+        drainer.ensure_running(spool, lambda: _handover(settings))
+
+
+def _handover(settings: Settings) -> dict[str, Any]:
+    slack = compat.connection(settings.slack_conn_id) if settings.slack_conn_id else None
+    return {"settings": settings.to_json(), "connections": {"slack": slack}}
+
+
+def _capture_task(context: Context, **more: str) -> None:
+    from airflow_de_agent.airflow.context import task_failure
+
+    if not _is_task_context(context):
+        _capture_run(context)
+        return
+    settings = compat.settings()
+    Spool(settings.spool_path).put("task", {"failure": task_failure(context, **more).to_json()})
+    see_to_it(settings)
+
+
+def _is_task_context(context: Context) -> bool:
+    """Whether a task's callback was called; a DAG's has a `reason` and no exception (measured on 2.11 and 3.3)."""
+    return "exception" in context or "reason" not in context
+
+
+def _capture_run(context: Context) -> None:
+    from airflow_de_agent.airflow.run_state import failures_of_run
+
+    record_run(failures_of_run(context) or ())
+    see_to_it(compat.settings())
+
+
+def _safely(capture: Callable[..., None], context: Context, **more: str) -> None:
+    try:
+        capture(context, **more)
+    except BaseException as exc:  # the host's process: whatever it is, it must not reach Airflow
+        _say(exc)
+
+
+def _say(exc: BaseException) -> None:
+    try:
+        reason = " ".join(f"{type(exc).__name__}: {exc}".split())[:500]
+        log.warning("de-agent could not record this failure (%s); the task is not affected", reason)
+    except BaseException:  # logging itself may be what is broken
+        return

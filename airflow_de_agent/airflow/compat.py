@@ -1,0 +1,87 @@
+"""The differences between Airflow versions, found by what can be imported, in one place."""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from airflow_de_agent.core.errors import SettingsError
+from airflow_de_agent.core.redaction import Redactor
+from airflow_de_agent.settings import SECTION, Settings, load
+
+_MASKERS = (
+    "airflow.sdk._shared.secrets_masker",
+    "airflow.sdk.execution_time.secrets_masker",
+    "airflow._shared.secrets_masker",
+    "airflow.utils.log.secrets_masker",
+)
+
+
+@functools.cache
+def has_task_sdk() -> bool:
+    """Whether this is Airflow 3, where task code has no database."""
+    return importlib.util.find_spec("airflow.sdk") is not None
+
+
+@functools.cache
+def version() -> str:
+    """Airflow's version."""
+    from airflow.version import version as airflow_version
+
+    return str(airflow_version)
+
+
+def option(section: str, name: str) -> str | None:
+    """One option of Airflow's configuration; None where it has none."""
+    from airflow.configuration import conf
+
+    value = conf.get(section, name, fallback=None)
+    return None if value is None else str(value)
+
+
+@functools.cache
+def settings() -> Settings:
+    """Our settings, by Airflow's configuration.
+
+    Raises:
+        SettingsError: some are wrong.
+    """
+    try:
+        return load(functools.partial(option, SECTION))
+    except SettingsError:
+        raise
+    except Exception as exc:  # a host whose configuration cannot be read in this process
+        raise SettingsError(f"Airflow's configuration cannot be read: {exc}") from exc
+
+
+def host_redact() -> Callable[[str], str]:
+    """Our redaction after the host's own masker, where the host has loaded one in this process."""
+    ours = Redactor().redact
+    for name in _MASKERS:
+        masker = getattr(sys.modules.get(name), "redact", None)
+        if masker is not None:
+            return lambda text: ours(str(masker(text)))
+    return ours
+
+
+def connection(conn_id: str) -> dict[str, Any] | None:
+    """A connection's password and extra, for the drainer; None when it is absent or would need the network.
+
+    With a secrets backend configured the host would call it from this process, so the drainer reads that itself.
+    Airflow 3 answers through the task's supervisor; never call this in a scheduler-side listener, where a look-up
+    closes the scheduler's session and kills it (measured on 3.0.6 and 3.3.2).
+    """
+    if option("secrets", "backend") or option("workers", "secrets_backend"):
+        return None
+    try:
+        from airflow.sdk import BaseHook
+    except ImportError:
+        from airflow.hooks.base import BaseHook
+    try:
+        found = BaseHook.get_connection(conn_id)
+    except Exception:  # Airflow 2 and 3 raise different errors for an absent one, and none of them matters here
+        return None
+    return {"password": found.password or "", "extra": dict(found.extra_dejson)}

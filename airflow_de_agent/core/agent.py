@@ -1,0 +1,227 @@
+"""The path of a failure, from a captured try to the message that tells of it.
+
+Rules kept here: a try is claimed before any work; a diagnosis is stored before it is shown, and shown even when it
+cannot be stored; what the store holds decides what is still to be shown, so that a killed drainer's successor goes on
+where it stopped; an incident has one message, posted once and edited in place.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable, Sequence
+from typing import Literal, Protocol
+
+from airflow_de_agent.core import offline, render
+from airflow_de_agent.core.diagnosis import Category, Diagnosis
+from airflow_de_agent.core.errors import SlackError, StoreError
+from airflow_de_agent.core.evidence import Evidence
+from airflow_de_agent.core.failure import TaskFailure
+from airflow_de_agent.core.fingerprint import fingerprint
+from airflow_de_agent.core.incident import Incident, Record, Store
+
+Outcome = Literal["diagnosed", "duplicate", "held"]
+HISTORY_SECONDS = 7 * 86400
+CLAIM_STALE_SECONDS = 120.0
+EDIT_SECONDS = 1.0
+
+
+class Messenger(Protocol):
+    """Where messages go. Both may raise `SlackError`."""
+
+    def post(self, message: render.Message, channel: str, *, look_first: bool) -> tuple[str, str]:
+        """Post a first message; its channel and timestamp. `look_first`: a former post may have gone unnoted."""
+
+    def edit(self, message: render.Message, channel: str, message_ts: str) -> None:
+        """Replace a message."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Posted:
+    """A message sent while the store was out of reach: kept with the entry, taken over when the store is back."""
+
+    fingerprint: str
+    channel: str
+    message_ts: str
+
+
+class StoreAway(Exception):
+    """The store was out of reach: what was `posted` meanwhile belongs to the entry, which is to be handled again."""
+
+    def __init__(self, reason: str, posted: Posted | None) -> None:
+        super().__init__(reason)
+        self.posted = posted
+
+
+@dataclasses.dataclass
+class Agent:
+    """Diagnoses failures and tells of them. Its parts are plain callables, chosen in `bootstrap`.
+
+    `read_log` gives the task log as byte chunks, or the Evidence that says why there is none.
+    """
+
+    open_store: Callable[[], Store]
+    read_log: Callable[[TaskFailure], Iterable[bytes] | Evidence]
+    messenger: Messenger
+    clock: Callable[[], float]
+    complain: Callable[[str], None]
+    owner: str
+    incident_seconds: float = 3600.0
+    log_token_budget: int = 4000
+    _posted: dict[str, Posted] = dataclasses.field(default_factory=dict)
+    _not_before: dict[str, float] = dataclasses.field(default_factory=dict)
+
+    def handle(self, failure: TaskFailure, *, again: bool = False, posted: Posted | None = None) -> Outcome:
+        """Diagnose one try once (`again`: on request, anew) and tell of it.
+
+        Raises:
+            StoreAway: the diagnosis was sent but could not be stored.
+        """
+        if posted is not None:
+            self._posted[posted.fingerprint] = posted
+        try:
+            store = self.open_store()
+            outcome = self._claimed(store, failure, again)
+            if outcome is not None:
+                return outcome
+            self._diagnosed(store, failure)
+            return "diagnosed"
+        except StoreError as exc:
+            raise StoreAway(str(exc), self._tell_without_store(failure)) from exc
+
+    def _claimed(self, store: Store, failure: TaskFailure, again: bool) -> Outcome | None:
+        if not failure.try_is_known and _told_before(store, failure):
+            return "duplicate"
+        claim = store.claim(failure.key, owner=self.owner, now=self.clock(), stale_after=CLAIM_STALE_SECONDS)
+        if claim == "held":
+            return "held"
+        if claim == "done" and not again:
+            earlier = store.find(failure.key)
+            if earlier is not None and earlier.failure.richness >= failure.richness:
+                return "duplicate"
+        return None
+
+    def _diagnosed(self, store: Store, failure: TaskFailure) -> None:
+        siblings = _failed_before(store, failure)
+        cause = _first_failure(failure, siblings)
+        diagnosis, mark = self.diagnose(failure, siblings)
+        diagnosis = self._with_history(store, diagnosis, mark, failure)
+        record = Record(failure, diagnosis, mark, self.clock())
+        incident = store.add(record, join=cause.incident_id if cause else "", window=self.incident_seconds)
+        self._adopt(store, incident)
+        self.deliver(store, incident)
+
+    def diagnose(self, failure: TaskFailure, siblings: Sequence[Record] = ()) -> tuple[Diagnosis, str]:
+        """The offline diagnosis of a failure and its fingerprint; stores and sends nothing."""
+        log = self.read_log(failure)
+        evidence = _run_state(failure, siblings)
+        chunks: Iterable[bytes] = ()
+        if isinstance(log, Evidence):
+            evidence.append(log)
+        else:
+            chunks = log
+        diagnosis, distilled = offline.diagnose_log(chunks, failure, evidence, self.log_token_budget)
+        cause = _first_failure(failure, siblings)
+        if cause and diagnosis.category is Category.UPSTREAM_FAILURE and not diagnosis.root_cause_task:
+            diagnosis = dataclasses.replace(diagnosis, root_cause_task=cause.failure.key.task_id)
+        return diagnosis, fingerprint(failure, distilled, diagnosis)
+
+    def _with_history(self, store: Store, diagnosis: Diagnosis, mark: str, failure: TaskFailure) -> Diagnosis:
+        now = self.clock()
+        similar = []
+        for incident in store.earlier_incidents(mark, since=now - HISTORY_SECONDS):
+            lead = store.get(incident.lead_id)
+            if (
+                lead is not None
+                and lead.failure.key != failure.key
+                and incident.updated_at < now - self.incident_seconds
+            ):
+                similar.append({"id": incident.id, "when": lead.failure.failed_at, "label": lead.failure.key.label})
+        return dataclasses.replace(diagnosis, similar=tuple(similar), seconds=render.seconds_since(failure, now))
+
+    def deliver(self, store: Store, incident: Incident) -> None:
+        """Bring an incident's message up to its revision, if it is this owner's turn and not too soon."""
+        now = self.clock()
+        lead = store.get(incident.lead_id)
+        if lead is None or now < self._not_before.get(incident.id, 0.0):
+            return
+        self._not_before[incident.id] = now + EDIT_SECONDS
+        message = render.message(lead, incident)
+        try:
+            if incident.message_ts:
+                self.messenger.edit(message, incident.channel, incident.message_ts)
+                store.shown(incident.id, revision=incident.revision)
+                return
+            turn = store.begin_post(incident.id, owner=self.owner, now=now, stale_after=CLAIM_STALE_SECONDS)
+            if turn != "no":
+                where = self.messenger.post(message, lead.failure.slack_channel, look_first=turn == "again")
+                store.shown(incident.id, revision=incident.revision, channel=where[0], message_ts=where[1])
+        except SlackError as exc:
+            self._not_before[incident.id] = now + (300.0 if exc.retry_after is None else exc.retry_after)
+            self.complain(f"Slack did not take the message of incident {incident.id}: {exc}\n{message.text}")
+
+    def deliver_due(self) -> bool:
+        """Bring the messages of all incidents up to date; whether there was anything to do."""
+        try:
+            store = self.open_store()
+            due = store.undelivered()
+            for incident in due:
+                self.deliver(store, incident)
+        except StoreError as exc:
+            self.complain(str(exc))
+            return False
+        return any(self._not_before.get(incident.id, 0.0) <= self.clock() + EDIT_SECONDS for incident in due)
+
+    def _adopt(self, store: Store, incident: Incident) -> None:
+        """Take over a message that was sent while the store was away."""
+        posted = self._posted.pop(incident.fingerprint, None)
+        if posted and not incident.message_ts:
+            store.shown(incident.id, revision=0, channel=posted.channel, message_ts=posted.message_ts)
+
+    def _tell_without_store(self, failure: TaskFailure) -> Posted | None:
+        """Send the diagnosis though it cannot be kept; once for each cause."""
+        diagnosis, mark = self.diagnose(failure)
+        if mark in self._posted:
+            return self._posted[mark]
+        now = self.clock()
+        diagnosis = dataclasses.replace(diagnosis, seconds=render.seconds_since(failure, now))
+        incident = Incident(failure.key.diagnosis_id, mark, failure.key.diagnosis_id, now, now)
+        try:
+            message = render.message(Record(failure, diagnosis, mark, now), incident)
+            channel, ts = self.messenger.post(message, failure.slack_channel, look_first=False)
+        except SlackError as exc:
+            self.complain(f"Slack did not take the diagnosis of {failure.key.label}: {exc}")
+            return None
+        self._posted[mark] = Posted(mark, channel, ts)
+        return self._posted[mark]
+
+
+def _told_before(store: Store, failure: TaskFailure) -> bool:
+    """Whether some try of this task instance has been diagnosed: the host that names no try may mean that one."""
+    return bool(store.tries(*failure.key[:4]))
+
+
+def _failed_before(store: Store, failure: TaskFailure) -> list[Record]:
+    """The first failures of the same run, where they may be the cause of this one."""
+    if not failure.upstream_task_ids:
+        return []
+    first = store.first_of_run(failure.key.dag_id, failure.key.run_id)
+    return [record for record in first if record.failure.key != failure.key]
+
+
+def _first_failure(failure: TaskFailure, siblings: Sequence[Record]) -> Record | None:
+    """The record of the earliest failed task that this one depends on."""
+    upstream = [r for r in siblings if r.failure.key.task_id in failure.upstream_task_ids]
+    return min(upstream, key=lambda r: r.failure.failed_at, default=None)
+
+
+def _run_state(failure: TaskFailure, siblings: Sequence[Record]) -> list[Evidence]:
+    """The states of the run as far as they are known: the host's, and those of tries diagnosed before."""
+    rows = {(s.task_id, s.map_index): dataclasses.asdict(s) for s in failure.run_state}
+    for record in siblings:
+        key = record.failure.key
+        rows.setdefault(
+            (key.task_id, key.map_index),
+            {"task_id": key.task_id, "map_index": key.map_index, "state": "failed", "try_number": key.try_number,
+             "end_date": record.failure.failed_at},
+        )  # fmt: skip
+    return [Evidence.of_rows("run_state", list(rows.values()))] if rows else []

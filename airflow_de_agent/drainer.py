@@ -1,0 +1,150 @@
+"""The one process per host that turns spool entries into diagnoses: how it is started, and its loop.
+
+Rules kept here: the host never forks Python and never waits for the drainer; secrets reach it on standard input only;
+it holds nothing of the host open; it takes a look at the spool after it has given up the lock, so that no entry is
+left behind; a drainer that dies at its start is not started again and again.
+
+The recipe of `start` was measured on real schedulers: a shell between makes the drainer an orphan at once (else
+Airflow 2 waits for it), it begins half a second late and niced (else Airflow 3 holds the task five seconds longer), and
+its standard streams are not the host's (descriptor 0 of an Airflow 3 task is the supervisor's channel).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import math
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+from airflow_de_agent import settings
+from airflow_de_agent.spool import Spool
+
+POLL_SECONDS = 0.2
+INLINE_SECONDS = 10.0
+_LOG_BYTES = 1_000_000
+_SHELL = 'exec 3<&0; (sleep 0.5; exec nice -n 10 "$@" <&3 3<&-) & exit 0'
+
+
+def ensure_running(spool: Spool, handover: Callable[[], Mapping[str, Any]]) -> str:
+    """See that a drainer runs; ``running``, ``started`` or ``backing off``. Called after an entry has been put.
+
+    `handover` gives what the drainer reads from standard input (settings, connections); it is called only when one is
+    started, as it may ask the host.
+
+    Raises:
+        OSError: the lock cannot be taken or no process can be started.
+    """
+    lock = spool.take_lock()
+    if lock is None:
+        return "running"
+    try:
+        if _backing_off(spool.directory):
+            return "backing off"
+        _start(spool.directory, lock, handover())
+        return "started"
+    finally:
+        os.close(lock)  # closed, never unlocked: the drainer shares this open file
+
+
+def _backing_off(directory: Path) -> bool:
+    """Note this start; True when earlier ones died before their loop and it is too soon for another."""
+    marker = directory / ".starting"
+    failures, age = 0, 0.0
+    with contextlib.suppress(OSError, ValueError):
+        failures = int(marker.read_text()) + 1
+        age = time.time() - marker.stat().st_mtime
+    if failures and age < min(2.0**failures, 600.0):
+        return True
+    marker.write_text(str(failures))
+    return False
+
+
+def _start(directory: Path, lock: int, handover: Mapping[str, Any]) -> None:
+    log = directory / "drainer.log"
+    mode = "wb" if log.exists() and log.stat().st_size > _LOG_BYTES else "ab"
+    command = [sys.executable, "-m", "airflow_de_agent.drainer", str(directory), str(lock)]
+    with log.open(mode) as err:
+        shell = subprocess.Popen(
+            ["/bin/sh", "-c", _SHELL, "sh", *command],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=err,
+            cwd="/",
+            env=settings.child_environment(str(Path(__file__).parents[1])),
+            pass_fds=(lock,),
+            start_new_session=True,
+        )
+    assert shell.stdin is not None
+    with contextlib.suppress(BrokenPipeError):
+        shell.stdin.write(json.dumps(handover).encode() + b"\n")
+        shell.stdin.close()
+    shell.wait(timeout=5)  # the shell only; the drainer belongs to init by now
+
+
+class Work(Protocol):
+    """What a drainer does: `work` one round and say whether there was anything; `idle_seconds` to wait for the next."""
+
+    idle_seconds: float
+
+    def work(self) -> bool:
+        """Do what there is to do."""
+
+
+def drain(spool: Spool, intake: Work, lock: int, deadline: float = math.inf) -> None:
+    """Work until there was nothing to do for a while (or until `deadline`, monotonic), then give up the lock.
+
+    The spool is looked at once more after that: an entry that came meanwhile found the lock taken, and waits for us.
+    """
+    held: int | None = lock
+    while held is not None:
+        _until_idle(intake, deadline)
+        os.close(held)
+        held = spool.take_lock() if spool.pending() and time.monotonic() < deadline else None
+
+
+def _until_idle(intake: Work, deadline: float) -> None:
+    last_work = time.monotonic()
+    while time.monotonic() < deadline:
+        if intake.work():
+            last_work = time.monotonic()
+        elif time.monotonic() - last_work >= intake.idle_seconds:
+            return
+        else:
+            time.sleep(POLL_SECONDS)
+
+
+def drain_here(spool: Spool, handover: Mapping[str, Any]) -> None:
+    """Drain in this process, where a detached one would die with the pod; within the deadline of the settings."""
+    lock = spool.take_lock()
+    if lock is None:
+        return
+    intake = _intake(handover)
+    intake.idle_seconds = 0.0
+    drain(spool, intake, lock, time.monotonic() + INLINE_SECONDS)
+
+
+def _intake(handover: Mapping[str, Any]) -> Any:
+    from airflow_de_agent import bootstrap
+
+    return bootstrap.intake(settings.Settings.from_json(handover["settings"]), handover["connections"])
+
+
+def main(argv: list[str]) -> int:
+    """The detached process: ``python -m airflow_de_agent.drainer DIRECTORY LOCK_DESCRIPTOR``."""
+    spool, lock = Spool(Path(argv[0])), int(argv[1])
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    intake = _intake(json.loads(sys.stdin.readline()))
+    (spool.directory / ".starting").unlink(missing_ok=True)
+    drain(spool, intake, lock)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

@@ -1,0 +1,143 @@
+"""Every option, read once, all errors at once. The only place that reads the environment.
+
+An option is looked up as ``DE_AGENT_<OPTION>``, then ``AIRFLOW__DE_AGENT__<OPTION>``, then in section ``[de_agent]`` of
+the Airflow configuration, then its default counts.
+"""
+
+from __future__ import annotations
+
+import configparser
+import dataclasses
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from airflow_de_agent.core.errors import SettingsError
+
+SECTION = "de_agent"
+Lookup = Callable[[str], "str | None"]
+
+
+def _option(default: str | int | bool, description: str, choices: tuple[str, ...] = ()) -> Any:
+    return dataclasses.field(default=default, metadata={"help": description, "choices": choices})
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """All options with their defaults; the help texts are what ``airflow config list`` shows."""
+
+    attach: bool = _option(True, "Attach the failure callback to every task and DAG; a tag no-de-agent opts a DAG out.")
+    diagnose_retries: bool = _option(False, "Diagnose failures that will be retried too, not only the final one.")
+    drain: str = _option(
+        "detached",
+        "Where diagnoses are made: detached (one process beside the workers of a host) or inline (inside the task "
+        "process, for pods that end with their task).",
+        ("detached", "inline"),
+    )
+    spool_dir: str = _option("", "Directory of the queue of failures. Default: AIRFLOW_HOME/de_agent/spool.")
+    store_url: str = _option(
+        "", "Where diagnoses are kept, as a SQLAlchemy URL. Default: a SQLite file AIRFLOW_HOME/de_agent/diagnoses.db."
+    )
+    deadline_seconds: int = _option(25, "Seconds from a failure to its final answer, at most.")
+    log_token_budget: int = _option(4000, "How much of a task log is kept as evidence, in tokens.")
+    incident_minutes: int = _option(60, "Failures of one cause join one incident until it was quiet for so long.")
+    idle_seconds: int = _option(300, "Seconds after which the detached drainer with nothing to do ends.")
+    slack_conn_id: str = _option("slack_api_default", "Airflow connection that holds the Slack bot token.")
+    slack_channel: str = _option("", "Slack channel for diagnoses, such as #data-oncall. Empty: no Slack.")
+    slack_base_url: str = _option("", "Base URL of the Slack API, for gateways and tests.")
+
+    @property
+    def spool_path(self) -> Path:
+        """The spool directory in force."""
+        return Path(self.spool_dir) if self.spool_dir else airflow_home() / "de_agent" / "spool"
+
+    @property
+    def store_in_force(self) -> str:
+        """The store URL in force."""
+        return self.store_url or f"sqlite:///{airflow_home() / 'de_agent' / 'diagnoses.db'}"
+
+    def to_json(self) -> dict[str, Any]:
+        """Every option, as JSON types."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Settings:
+        """Read what `to_json` wrote."""
+        known = {field.name for field in dataclasses.fields(cls)}
+        return cls(**{name: value for name, value in values.items() if name in known})
+
+
+def airflow_home() -> Path:
+    """AIRFLOW_HOME, or Airflow's own default for it."""
+    return Path(os.environ.get("AIRFLOW_HOME") or "~/airflow").expanduser()
+
+
+def environment(name: str, default: str = "") -> str:
+    """One variable of the environment."""
+    return os.environ.get(name, default)
+
+
+def load(host: Lookup | None = None) -> Settings:
+    """Read every option.
+
+    `host` looks an option up in the host's own configuration (Airflow's `conf`); without it airflow.cfg is read.
+
+    Raises:
+        SettingsError: some values are wrong; the text names each, where it is set and what it may be.
+    """
+    lookup = host or _configuration_file()
+    values: dict[str, Any] = {}
+    errors: list[str] = []
+    for field in dataclasses.fields(Settings):
+        raw = _raw(field.name, lookup)
+        if raw is None:
+            continue
+        try:
+            values[field.name] = _parsed(raw, field)
+        except ValueError as exc:
+            errors.append(f"[{SECTION}] {field.name} = {raw!r}: {exc}")
+    if errors:
+        raise SettingsError("\n".join(errors))
+    return Settings(**values)
+
+
+def _raw(name: str, lookup: Lookup) -> str | None:
+    for variable in (f"DE_AGENT_{name.upper()}", f"AIRFLOW__{SECTION.upper()}__{name.upper()}"):
+        if variable in os.environ:
+            return os.environ[variable].strip()
+    value = lookup(name)
+    return None if value is None else str(value).strip()
+
+
+def _parsed(raw: str, field: dataclasses.Field[Any]) -> str | int | bool:
+    if isinstance(field.default, bool):
+        if raw.lower() not in ("true", "false", "1", "0", "yes", "no", "on", "off", "t", "f"):
+            raise ValueError("must be True or False")
+        return raw.lower() in ("true", "1", "yes", "on", "t")
+    if isinstance(field.default, int):
+        if not raw.isdigit() or int(raw) == 0:
+            raise ValueError("must be a whole number above 0")
+        return int(raw)
+    choices = field.metadata["choices"]
+    if choices and raw not in choices:
+        raise ValueError(f"must be one of {', '.join(choices)}")
+    return raw
+
+
+def _configuration_file() -> Lookup:
+    parser = configparser.ConfigParser(interpolation=None, strict=False)
+    path = os.environ.get("AIRFLOW_CONFIG") or airflow_home() / "airflow.cfg"
+    try:
+        parser.read(path)
+    except (configparser.Error, UnicodeDecodeError) as exc:
+        raise SettingsError(f"{path} cannot be read: {exc}") from exc
+    return lambda name: parser.get(SECTION, name, fallback=None)
+
+
+def child_environment(package_parent: str) -> dict[str, str]:
+    """What the detached drainer inherits: no AIRFLOW_* variable (they may hold connections) but AIRFLOW_HOME."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW_", "_AIRFLOW"))}
+    kept["AIRFLOW_HOME"] = str(airflow_home())
+    kept["PYTHONPATH"] = os.pathsep.join(filter(None, (package_parent, os.environ.get("PYTHONPATH"))))
+    return kept
