@@ -1,0 +1,356 @@
+"""One pass over a log of any size that keeps the lines worth reading later.
+
+Rules kept here: time grows linearly with size and memory does not grow at all; a line keeps the number it has in the
+log as it was read; what varies between lines of one template (digits, hexadecimal letters) is ignored, so a template
+costs Python work once, however often it is repeated.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+from airflow_de_agent.core.log_blocks import VARYING, blocks
+
+SMALL_LOG_BYTES = 256 * 1024
+
+
+# Lower case; a line that holds one of them may carry the cause.
+STRONG_WORDS: tuple[bytes, ...] = (
+    b"error",
+    b"exception",
+    b"traceback",
+    b"fail",
+    b"fatal",
+    b"critical",
+    b"warn",
+    b"denied",
+    b"caused by",
+    b"killed",
+    b"timed out",
+    b"timeout",
+    b"not found",
+    b"unable",
+    b"refused",
+)
+_FEW_WORDS = (b"error", b"exception", b"traceback", b"fail", b"fatal")
+WEAK_WORDS: tuple[bytes, ...] = (
+    b"no such",
+    b"cannot",
+    b"can't",
+    b"could not",
+    b"couldn't",
+    b"abort",
+    b"sigterm",
+    b"sigkill",
+    b"signal",
+    b"out of memory",
+    b"invalid",
+    b"expired",
+    b"exceed",
+    b"quota",
+    b"throttl",
+    b"missing",
+    b"unknown",
+    b"undefined",
+    b"forbidden",
+    b"unauthori",
+    b"not authori",
+    b"not permitted",
+    b"no space",
+    b"violat",
+    b"deadlock",
+    b"reject",
+    b"terminat",
+    b" lost",
+    b"exit code",
+    b"return code",
+    b"non-zero",
+    b"panic",
+    b"segmentation",
+    b"unreachable",
+    b"reset by",
+    b"rollback",
+    b"rolled back",
+    b"conflict",
+    b"mismatch",
+    b"duplicate",
+    b"does not",
+    b"doesn't",
+    b"is not",
+    b"isn't",
+    b"overflow",
+    b"truncat",
+    b"evict",
+    b"unavailable",
+    b"externally set",
+    b"too many",
+    b"too long",
+    b"too large",
+    b"unexpected",
+    b"mandatory",
+    b"not exist",
+    b"cancel",
+    b"skipp",
+    b"retry",
+    b"retries",
+    b"giving up",
+    b"incorrect",
+    b"unrecognized",
+    b"unsupported",
+    b"no module",
+)
+# Bytes of lines of new templates that get the long list; beyond them a log of random text would cost too much.
+_WEAK_LIMIT = 4 * 2**20
+_STRONG_LIMIT = 16 * 2**20
+
+_TEMPLATES = 50_000
+_FIRST_OF_A_KIND = 6
+_TAIL_LINES = 150
+_CONTEXT = 3
+_REACH_BACK = 150
+_REACH_ON = 300
+
+_RECORD = re.compile(rb"\{|\[?\d{4}-\d\d-\d\d[T ]\d\d:\d\d|\*\*\* ")
+_BODY = re.compile(rb"\[[^\]\n]{10,40}\] \{+[^}\n]{1,200}\}+ [A-Z]+ - ")
+_INDENTED_EVENT = re.compile(rb'"event":\s?"(?:\s|\\t|Caused by|The above exc|During handling|")')
+
+
+class Scan(NamedTuple):
+    """What is left of a log: `lines` in order with their numbers, and how often each template occurs."""
+
+    lines: list[tuple[int, bytes]]
+    total_lines: int
+    counts: Counter[int]
+
+    def count(self, line: bytes) -> int:
+        """How often the template of a line occurs; at least 1."""
+        return max(1, self.counts[template(line)])
+
+
+def template(line: bytes) -> int:
+    """A number that lines of one template share."""
+    return hash(line.translate(None, VARYING))
+
+
+def scan(chunks: Iterable[bytes]) -> Scan:
+    """Read a log once. Logs of up to 256 KiB are kept whole."""
+    scanner = _Scanner()
+    found = blocks(chunks)
+    head = b""
+    for block in found:
+        head += block
+        if len(head) > SMALL_LOG_BYTES:
+            break
+    else:
+        lines = head.split(b"\n")
+        if lines and not lines[-1]:
+            lines.pop()
+        return Scan(list(enumerate(lines, 1)), len(lines), Counter(map(template, lines)))
+    scanner.read(head)
+    for block in found:
+        scanner.read(block)
+    return scanner.finish()
+
+
+class _Kept:
+    """Lines by number, within a number of bytes; when full it refuses, or forgets its oldest."""
+
+    def __init__(self, limit: int, *, newest: bool) -> None:
+        self._limit = limit
+        self._newest = newest
+        self._bytes = 0
+        self._runs: deque[list[tuple[int, bytes]]] = deque()
+
+    def add(self, run: list[tuple[int, bytes]]) -> bool:
+        size = sum(len(line) + 80 for _, line in run)
+        if self._bytes + size > self._limit and not self._newest:
+            return False
+        self._runs.append(run)
+        self._bytes += size
+        while self._bytes > self._limit and len(self._runs) > 1:
+            self._bytes -= sum(len(line) + 80 for _, line in self._runs.popleft())
+        return True
+
+    def lines(self) -> Iterator[tuple[int, bytes]]:
+        for run in self._runs:
+            yield from run
+
+
+class _Scanner:
+    def __init__(self) -> None:
+        self._counts: Counter[int] = Counter()
+        self._loud: Counter[int] = Counter()
+        self._last: dict[int, tuple[int, bytes]] = {}
+        self._first_loud = _Kept(4 * 2**20, newest=False)
+        self._last_loud = _Kept(2 * 2**20, newest=True)
+        self._first_quiet = _Kept(16 * 1024, newest=False)
+        self._last_quiet = _Kept(64 * 1024, newest=True)
+        self._before = b""
+        self._total = 0
+        self._open = False
+        self._new_bytes = 0
+
+    def read(self, block: bytes) -> None:
+        """Take a block of whole lines."""
+        if block.endswith(b"\n"):
+            block = block[:-1]
+        keys = list(map(hash, block.translate(None, VARYING).split(b"\n")))
+        distinct = set(keys)
+        fresh = distinct.difference(self._counts)
+        hot = distinct.intersection(self._loud)
+        self._counts.update(keys)
+        if fresh or hot or self._open:
+            self._look(block, keys, fresh, hot)
+        self._total += len(keys)
+        self._before = _last_lines(self._before + b"\n" + block if len(block) < 32768 else block)
+        if len(self._counts) > _TEMPLATES:
+            self._forget()
+
+    def finish(self) -> Scan:
+        kept: dict[int, bytes] = dict(self._last.values())
+        for store in (self._first_quiet, self._last_quiet, self._last_loud, self._first_loud):
+            kept.update(store.lines())
+        tail = self._before.split(b"\n")[-_TAIL_LINES:]
+        kept.update(zip(range(self._total - len(tail) + 1, self._total + 1), tail, strict=True))
+        return Scan(sorted(kept.items()), self._total, self._counts)
+
+    def _look(self, block: bytes, keys: list[int], fresh: set[int], hot: set[int]) -> None:
+        before = self._before.split(b"\n") if self._before else []
+        window = _Window(before, block.split(b"\n"), self._total)
+        if self._open:
+            self._open = False
+            self._keep(window, 0, window.reach_on(-1))
+        first_seen, again = _positions(keys, fresh, hot)
+        strong, weak = self._loud_among([window.lines[i] for i in first_seen])
+        for n, i in enumerate(first_seen):
+            if n in strong:
+                self._loud[keys[i]] += 1
+                self._keep(window, *window.span(i))
+            elif n in weak:
+                self._last_quiet.add(window.numbered(max(i - 1, 0), i + 1))
+            elif not self._first_quiet.add(window.numbered(i, i + 1)):
+                self._last_quiet.add(window.numbered(i, i + 1))
+        for i in again:
+            if keys[i] in self._loud:
+                self._repeat(window, keys[i], i)
+
+    def _repeat(self, window: _Window, key: int, i: int) -> None:
+        self._loud[key] += 1
+        if self._loud[key] <= _FIRST_OF_A_KIND:
+            self._keep(window, i, i + 1)
+        else:
+            self._last[key] = (window.start + i + 1, window.lines[i])
+
+    def _keep(self, window: _Window, start: int, end: int) -> None:
+        run = window.numbered(start, end)
+        if not self._first_loud.add(run):
+            self._last_loud.add(run)
+        self._open = end >= len(window.lines) and end - start < _REACH_ON
+
+    def _loud_among(self, lines: list[bytes]) -> tuple[set[int], set[int]]:
+        if not lines:
+            return set(), set()
+        text = b"\n".join(lines).lower()
+        self._new_bytes += len(text)
+        strong = _holding(text, lines, STRONG_WORDS if self._new_bytes < _STRONG_LIMIT else _FEW_WORDS)
+        weak = _holding(text, lines, WEAK_WORDS) if self._new_bytes < _WEAK_LIMIT else set()
+        return strong, weak - strong
+
+    def _forget(self) -> None:
+        """Drop templates seen once: a log of ever new lines must not grow the table."""
+        kept = {key: count for key, count in self._counts.items() if count > 1 or key in self._loud}
+        self._counts = Counter(kept if len(kept) < _TEMPLATES // 2 else {})
+        if len(self._loud) > _TEMPLATES // 4:
+            self._loud.clear()
+            self._last.clear()
+
+
+class _Window:
+    """The lines of a block and those just before it, by their index in the block (negative: before)."""
+
+    def __init__(self, before: list[bytes], lines: list[bytes], start: int) -> None:
+        self.lines = lines
+        self.start = start
+        self._before = before
+
+    def line(self, i: int) -> bytes:
+        return self.lines[i] if i >= 0 else self._before[i]
+
+    def numbered(self, start: int, end: int) -> list[tuple[int, bytes]]:
+        start = max(start, -len(self._before))
+        return [(self.start + i + 1, self.line(i)) for i in range(start, min(end, len(self.lines)))]
+
+    def span(self, i: int) -> tuple[int, int]:
+        """The record around a line, a little context before it, and the traceback that follows."""
+        start = self.reach_back(i)
+        return max(start - _CONTEXT, -len(self._before)), self.reach_on(i)
+
+    def reach_back(self, i: int) -> int:
+        lowest = max(i - _REACH_BACK, -len(self._before))
+        for j in range(i, lowest - 1, -1):
+            if _RECORD.match(self.line(j)):
+                return j
+        return max(i - _CONTEXT, lowest)
+
+    def reach_on(self, i: int) -> int:
+        """The index after the last line that continues the record (or the printed traceback) of line i."""
+        headed = i < 0 or bool(_RECORD.match(self.line(i)))
+        end = min(i + _REACH_ON, len(self.lines))
+        extra = 2
+        for j in range(i + 1, end):
+            if not _continues(self.lines[j], headed):
+                extra -= 1
+                if extra == 0:
+                    return j
+        return end
+
+
+def _continues(line: bytes, headed: bool) -> bool:
+    if line.startswith(b"{"):
+        return bool(_INDENTED_EVENT.search(line))
+    if _RECORD.match(line):
+        match = _BODY.match(line)
+        return match is not None and line[match.end() : match.end() + 1] in (b"", b" ", b"\t")
+    return headed or not line or line[:1].isspace()
+
+
+def _positions(keys: list[int], fresh: set[int], hot: set[int]) -> tuple[list[int], list[int]]:
+    """Where each new template first occurs, and where known loud ones occur (the first few and the last)."""
+    first_seen: list[int] = []
+    again: dict[int, list[int]] = {}
+    waiting = set(fresh)
+    for i, key in enumerate(keys):
+        if key in waiting:
+            waiting.discard(key)
+            first_seen.append(i)
+        elif key in hot or key in fresh:
+            again.setdefault(key, []).append(i)
+    few = {i for found in again.values() for i in (*found[:_FIRST_OF_A_KIND], found[-1])}
+    return first_seen, sorted(few)
+
+
+def _holding(text: bytes, lines: Sequence[bytes], words: Iterable[bytes]) -> set[int]:
+    """Indexes of the lines that hold one of the words; `text` is the lines in lower case, joined."""
+    starts = [0]
+    for line in lines:
+        starts.append(starts[-1] + len(line) + 1)
+    found: set[int] = set()
+    for word in words:
+        at = text.find(word)
+        while at >= 0:
+            n = bisect_right(starts, at) - 1
+            found.add(n)
+            at = text.find(word, starts[n + 1])
+    return found
+
+
+def _last_lines(block: bytes) -> bytes:
+    """The last whole lines, at most 32 KiB of them where lines are of ordinary length."""
+    if len(block) <= 32768:
+        return block
+    cut = block.find(b"\n", len(block) - 32768)
+    return block[cut + 1 :] if cut >= 0 else block[block.rfind(b"\n") + 1 :]
