@@ -130,6 +130,19 @@ def drain_here(spool: Spool, handover: Mapping[str, Any]) -> None:
     drain(spool, intake, lock, time.monotonic() + INLINE_SECONDS)
 
 
+def drain_foreground(options: settings.Settings) -> bool:
+    """Work on the spool until it is empty; False when a drainer is at work already."""
+    spool = Spool(options.spool_path)
+    lock = spool.take_lock()
+    if lock is None:
+        return False
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    intake = _intake({"settings": options.to_json(), "connections": None})
+    intake.idle_seconds = 0.0
+    drain(spool, intake, lock)
+    return True
+
+
 def _intake(handover: Mapping[str, Any]) -> Any:
     from airflow_de_agent import bootstrap
 

@@ -93,5 +93,5 @@ def _refusal(method: str, response: Any) -> SlackError:
     headers = getattr(response, "headers", {})
     wait = headers.get("Retry-After")
     passing = reason in _PASSING or wait is not None or getattr(response, "status_code", 200) >= 500
-    retry_after = float(wait) if str(wait).isdigit() else 10.0
+    retry_after = float(str(wait)) if str(wait).isdigit() else 10.0
     return SlackError(f"{method}: {reason}", retry_after if passing else None, unauthorised=reason in _UNAUTHORISED)

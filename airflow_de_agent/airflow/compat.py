@@ -9,7 +9,6 @@ from collections.abc import Callable
 from typing import Any
 
 from airflow_de_agent.core.errors import SettingsError
-from airflow_de_agent.core.redaction import Redactor
 from airflow_de_agent.settings import SECTION, Settings, load
 
 _MASKERS = (
@@ -59,6 +58,8 @@ def settings() -> Settings:
 
 def host_redact() -> Callable[[str], str]:
     """Our redaction after the host's own masker, where the host has loaded one in this process."""
+    from airflow_de_agent.core.redaction import Redactor
+
     ours = Redactor().redact
     for name in _MASKERS:
         masker = getattr(sys.modules.get(name), "redact", None)

@@ -24,16 +24,17 @@ _RELATIVES = 200
 
 
 def task_failure(context: Mapping[str, Any], *, state: str = "failed", slack_channel: str = "") -> TaskFailure:
-    """What a task-level callback knows. `source` is ``dag_processor`` where no exception object came along."""
+    """What a task-level callback knows. `source` is ``dag_processor`` where the task process itself was gone."""
     redact = compat.host_redact()
     ti, task, error = context["ti"], context.get("task"), context.get("exception")
-    in_task = isinstance(error, BaseException)
-    log_path = _log_path(ti, in_task)
+    own_logs = _own_logs()
+    in_task = isinstance(error, BaseException) or bool(own_logs)
+    log_path = _log_path(ti, own_logs)
     dag_run = context.get("dag_run")
     return TaskFailure(
         key=task_key(ti),
         source="task" if in_task else "dag_processor",
-        failed_at=_now(),
+        failed_at=now(),
         state=state,
         exceptions=captured(error, redact),
         start_date=text_of(getattr(ti, "start_date", None)),
@@ -132,16 +133,17 @@ def _connection_fields(task: Any) -> list[str]:
     return [name for name in getattr(task, "__dict__", {}) if name.endswith("conn_id") and not name.startswith("_")]
 
 
-def _log_path(ti: Any, in_task: bool) -> str:
+def _log_path(ti: Any, own_logs: list[str]) -> str:
     """The local log file of a task instance, empty where there is none."""
-    candidates: list[str] = []
-    if in_task:
-        handlers = logging.getLogger().handlers + logging.getLogger("airflow.task").handlers
-        candidates += [path for h in handlers if (path := getattr(h, "baseFilename", ""))]
-        candidates += _open_logs_of_parent()
-    candidates.append(log_path(ti))
     wanted = f"attempt={ti.try_number}.log"
+    candidates = [path for path in own_logs if path.endswith(wanted)] or [*_open_logs_of_parent(), log_path(ti)]
     return next((path for path in candidates if path.endswith(wanted) and Path(path).is_file()), "")
+
+
+def _own_logs() -> list[str]:
+    """The files that an Airflow 2 task process logs to; none in its DAG processor, whose handlers name no file."""
+    handlers = logging.getLogger().handlers + logging.getLogger("airflow.task").handlers
+    return [path for handler in handlers if (path := getattr(handler, "baseFilename", ""))]
 
 
 def _open_logs_of_parent() -> list[str]:
@@ -195,5 +197,5 @@ def text_of(value: Any) -> str:
     return value.isoformat() if isinstance(value, datetime.datetime) else str(value)
 
 
-def _now() -> str:
+def now() -> str:
     return datetime.datetime.now(datetime.timezone.utc).isoformat()

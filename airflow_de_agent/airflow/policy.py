@@ -1,6 +1,7 @@
 """The cluster policy that attaches the callbacks to every task and DAG, found through the entry point airflow.policy.
 
-Rules kept here: this module always imports (one that does not breaks every ``airflow`` command); a policy never raises
+Rules kept here: this module always imports (one that does not breaks every ``airflow`` command), so the rest of the
+package is imported inside the policies; a policy never raises
 (that would be a DAG import error), but lets the host's own time-outs through; user callbacks stay first; once.
 """
 
@@ -11,7 +12,6 @@ from typing import Any
 
 from airflow.policies import hookimpl
 
-from airflow_de_agent.airflow import callback, compat
 
 log = logging.getLogger(__name__)
 OPT_OUT_TAG = "no-de-agent"
@@ -21,6 +21,8 @@ OPT_OUT_TAG = "no-de-agent"
 def task_policy(task: Any) -> None:
     """Attach to a task: operators, sensors, mapped and TaskFlow tasks alike."""
     try:
+        from airflow_de_agent.airflow import callback, compat
+
         if _wanted(getattr(task, "dag", None)):
             _append(task, "on_failure_callback", callback.diagnose_on_failure)
             if compat.settings().diagnose_retries:
@@ -33,6 +35,8 @@ def task_policy(task: Any) -> None:
 def dag_policy(dag: Any) -> None:
     """Attach to a DAG, for the tasks whose own callback Airflow cannot run, such as killed ones."""
     try:
+        from airflow_de_agent.airflow import callback
+
         if _wanted(dag):
             _append(dag, "on_failure_callback", callback.diagnose_run_on_failure)
             dag.has_on_failure_callback = True  # computed when the DAG was made, before this policy
@@ -41,13 +45,17 @@ def dag_policy(dag: Any) -> None:
 
 
 def _wanted(dag: Any) -> bool:
+    from airflow_de_agent.airflow import compat
+
     return compat.settings().attach and OPT_OUT_TAG not in (getattr(dag, "tags", None) or ())
 
 
 def _append(target: Any, name: str, ours: Any) -> None:
+    from airflow_de_agent.airflow.callback import DiagnoseOnFailure
+
     present = getattr(target, name, None)
     callbacks = list(present) if isinstance(present, (list, tuple)) else [present] if present else []
-    if not any(one is ours or isinstance(one, callback.DiagnoseOnFailure) for one in callbacks):
+    if not any(one is ours or isinstance(one, DiagnoseOnFailure) for one in callbacks):
         setattr(target, name, [*callbacks, ours])
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from airflow_de_agent.airflow import compat
-from airflow_de_agent.airflow.context import described, log_directory, log_path, tail, text_of
+from airflow_de_agent.airflow.context import described, log_directory, log_path, now, tail, text_of
 from airflow_de_agent.core.failure import TaskFailure, TaskKey, TaskState
 
 _LOG_CHARACTERS = 1_000_000
@@ -78,7 +78,7 @@ def _poor(key: TaskKey, task: Any, **known: Any) -> TaskFailure:
     """A failure of which no callback told; its log is read by whoever diagnoses it."""
     base = compat.option("logging", "base_log_folder")
     path = str(log_directory(base, key) / f"attempt={key.try_number}.log") if base else ""
-    values = {"failed_at": "", "source": "run", "log_path": path, **described(task, compat.host_redact()), **known}
+    values = {"failed_at": now(), "source": "run", "log_path": path, **described(task, compat.host_redact()), **known}
     return TaskFailure(key=key, **values)
 
 
@@ -175,6 +175,26 @@ def task_failure(
         run_state=tuple(_state(r) for r in rows),
         log_tail=text or tail(failure.log_path, compat.host_redact()),
     )
+
+
+def recent_failures(hours: int) -> tuple[list[TaskFailure], list[str]]:
+    """Task instances that failed within so many hours, and what could not be looked at.
+
+    Task code of Airflow 3 has no database: from there nothing can be listed, and that is said.
+    """
+    import datetime
+
+    from airflow.models.taskinstance import TaskInstance
+    from sqlalchemy import select
+
+    since = datetime.datetime.now(datetime.timezone.utc) - datetime.timedelta(hours=hours)
+    where = (TaskInstance.state == "failed", TaskInstance.end_date >= since)
+    try:
+        with _session() as session:
+            rows = session.scalars(select(TaskInstance).where(*where).order_by(TaskInstance.end_date)).all()
+            return [_of_row(row, None, "sweep") for row in rows], []
+    except RuntimeError as exc:
+        return [], [f"failed task instances could not be listed: {exc}"]
 
 
 def _log_text(row: Any, try_number: int) -> str:

@@ -130,11 +130,8 @@ class Agent:
         similar = []
         for incident in store.earlier_incidents(mark, since=now - HISTORY_SECONDS):
             lead = store.get(incident.lead_id)
-            if (
-                lead is not None
-                and lead.failure.key != failure.key
-                and incident.updated_at < now - self.incident_seconds
-            ):
+            over = incident.updated_at < now - self.incident_seconds
+            if over and lead is not None and lead.failure.key != failure.key:
                 similar.append({"id": incident.id, "when": lead.failure.failed_at, "label": lead.failure.key.label})
         return dataclasses.replace(diagnosis, similar=tuple(similar), seconds=render.seconds_since(failure, now))
 

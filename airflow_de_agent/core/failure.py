@@ -90,7 +90,7 @@ class TaskFailure:
 
     key: TaskKey
     source: str
-    failed_at: str
+    failed_at: str = ""
     state: str = "failed"
     exceptions: tuple[CapturedException, ...] = ()
     operator: str = ""

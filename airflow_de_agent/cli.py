@@ -1,0 +1,178 @@
+"""The command `de-agent`.
+
+Exit codes: 0 answered (``unknown`` is an answer), 2 wrong usage or settings, 1 anything else.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from airflow_de_agent import settings as configuration
+from airflow_de_agent.core.errors import DeAgentError, SettingsError
+from airflow_de_agent.core.incident import Record
+from airflow_de_agent.settings import Settings
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; the exit code."""
+    arguments = _parser().parse_args(argv)
+    try:
+        command: Callable[[argparse.Namespace, Settings], int] = arguments.command
+        return command(arguments, configuration.load())
+    except SettingsError as exc:
+        return _failed(f"settings are wrong:\n{exc}", 2)
+    except (DeAgentError, OSError) as exc:
+        return _failed(str(exc), 1)
+
+
+def _failed(why: str, code: int) -> int:
+    print(f"de-agent: {why}", file=sys.stderr)
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="de-agent", description="Tells why an Airflow task failed.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for name, command, describe in (
+        ("diagnose", _diagnose, _diagnose_options),
+        ("list", _list, _list_options),
+        ("show", _show, _show_options),
+        ("drain", _drain, _no_options),
+        ("sweep", _sweep, _no_options),
+        ("eval", _eval, _eval_options),
+        ("doctor", _doctor, _no_options),
+    ):
+        sub = commands.add_parser(name, help=command.__doc__, description=command.__doc__)
+        sub.set_defaults(command=command)
+        describe(sub)
+    return parser
+
+
+def _no_options(sub: argparse.ArgumentParser) -> None:
+    del sub
+
+
+def _format_option(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("--format", choices=("text", "json"), default="text")
+
+
+def _diagnose_options(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("--log", type=Path, help="a task log, plain or .gz; without it the ids name a task instance")
+    sub.add_argument("--evidence", type=Path, help="a JSON file with run_state, recent_runs, redshift, lambda_errors")
+    for name in ("dag-id", "run-id", "task-id"):
+        sub.add_argument(f"--{name}", default="")
+    sub.add_argument("--map-index", type=int, default=-1)
+    sub.add_argument("--try-number", type=int)
+    sub.add_argument("--offline", action="store_true", help="ask no model")
+    sub.add_argument("--print-prompt", action="store_true", help="print what a model would be sent; call nobody")
+    _format_option(sub)
+
+
+def _diagnose(arguments: argparse.Namespace, settings: Settings) -> int:
+    """Print one diagnosis, of a log file or of a task instance."""
+    from airflow_de_agent import diagnose_command
+
+    if not arguments.log and not (arguments.dag_id and arguments.run_id and arguments.task_id):
+        return _failed("diagnose needs --log FILE, or --dag-id, --run-id and --task-id", 2)
+    return diagnose_command.run(arguments, settings)
+
+
+def _list_options(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("--dag-id", default="")
+    sub.add_argument("--run-id", default="")
+    sub.add_argument("--limit", type=int, default=50)
+    _format_option(sub)
+
+
+def _list(arguments: argparse.Namespace, settings: Settings) -> int:
+    """List stored diagnoses, newest first."""
+    from airflow_de_agent import bootstrap
+
+    store = bootstrap.open_store(settings)
+    records = store.recent(limit=arguments.limit, dag_id=arguments.dag_id, run_id=arguments.run_id)
+    if arguments.format == "json":
+        print(json.dumps([as_json(record) for record in records], indent=1))
+    for record in records if arguments.format == "text" else ():
+        diagnosis = record.diagnosis
+        print(f"{record.id}  {record.failure.failed_at[:19]}  {diagnosis.category.value:<18} {_row(record)}")
+    return 0
+
+
+def _row(record: Record) -> str:
+    return f"{record.failure.key.label}: {' '.join(record.diagnosis.root_cause.split())[:160]}"
+
+
+def _show_options(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("id", help="a diagnosis id, as `list` prints it")
+    _format_option(sub)
+
+
+def _show(arguments: argparse.Namespace, settings: Settings) -> int:
+    """Print one stored diagnosis."""
+    from airflow_de_agent import bootstrap
+    from airflow_de_agent.core import render
+
+    record = bootstrap.open_store(settings).get(arguments.id)
+    if record is None:
+        return _failed(f"there is no diagnosis {arguments.id}; `de-agent list` shows those there are", 1)
+    print(json.dumps(as_json(record), indent=1) if arguments.format == "json" else render.plain(record))
+    return 0
+
+
+def as_json(record: Record) -> dict[str, Any]:
+    """A record as `list` and `show` print it: the diagnosis, and which try it is of."""
+    failure = record.failure
+    about = {"id": record.id, "incident_id": record.incident_id, "state": failure.state, "failed_at": failure.failed_at}
+    return {**about, **failure.key._asdict(), "source": failure.source, **record.diagnosis.to_json()}
+
+
+def _drain(arguments: argparse.Namespace, settings: Settings) -> int:
+    """Work on the spool in the foreground until it is empty."""
+    del arguments
+    from airflow_de_agent import drainer
+
+    return 0 if drainer.drain_foreground(settings) else _failed("a drainer is at work already", 1)
+
+
+def _sweep(arguments: argparse.Namespace, settings: Settings) -> int:
+    """Find what slipped through: entries left behind, messages not delivered, failures nobody told of."""
+    del arguments
+    from airflow_de_agent import sweep
+
+    for line in sweep.run(settings):
+        print(line)
+    return 0
+
+
+def _eval_options(sub: argparse.ArgumentParser) -> None:
+    from airflow_de_agent import evals
+
+    evals.add_arguments(sub)
+
+
+def _eval(arguments: argparse.Namespace, settings: Settings) -> int:
+    """Measure diagnoses on a directory of labelled failures."""
+    del settings
+    from airflow_de_agent import evals
+
+    return evals.run(arguments)
+
+
+def _doctor(arguments: argparse.Namespace, settings: Settings) -> int:
+    """Say what is missing or broken, and what mends it."""
+    del arguments
+    from airflow_de_agent import doctor
+
+    findings = doctor.findings(settings)
+    for line in findings or ["all is well"]:
+        print(line)
+    return 1 if findings else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

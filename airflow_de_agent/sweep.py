@@ -1,0 +1,41 @@
+"""What slipped through: the clock that does not depend on a next failure.
+
+Spool entries whose drainer was killed, messages that Slack refused, and failed task instances of which nothing told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.util import find_spec
+
+from airflow_de_agent import drainer
+from airflow_de_agent.core.failure import TaskFailure
+from airflow_de_agent.settings import Settings
+from airflow_de_agent.spool import Spool
+
+SINCE_HOURS = 24
+
+
+def run(settings: Settings) -> list[str]:
+    """Sweep once; what was done, a line each.
+
+    Raises:
+        OSError: the spool cannot be written to.
+    """
+    spool = Spool(settings.spool_path)
+    failures, said = _missed(settings)
+    for failure in failures:
+        spool.put("run", {"failures": [failure.to_json()]})
+    waiting = len(spool.pending())
+    worked = drainer.drain_foreground(settings)
+    said.append(f"{len(failures)} failed task instances of the last {SINCE_HOURS} hours were not diagnosed yet")
+    said.append(f"{waiting} entries were waiting; " + ("worked on" if worked else "a drainer is at work on them"))
+    return said
+
+
+def _missed(settings: Settings) -> tuple[Sequence[TaskFailure], list[str]]:
+    if find_spec("airflow") is None:
+        return [], ["Airflow is not installed here, so its failed task instances were not looked at"]
+    from airflow_de_agent.airflow import run_state
+
+    return run_state.recent_failures(SINCE_HOURS)
