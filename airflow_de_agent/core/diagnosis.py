@@ -54,7 +54,8 @@ class Diagnosis:
     `transience` is ``permanent``, ``transient`` or ``unknown``; `rerun_is_safe` is ``yes``, ``no`` or ``unknown``;
     `confidence` lies in 0–1; `similar` holds earlier incidents (``{"id", "when", "label", "fixed_by"}``); `engine` is
     ``rules`` or ``gemini``; `seconds` is from the failure to this answer where the failure's time is known, else what
-    the answer itself took; `tokens` are those a model charged.
+    the answer itself took; `tokens` are those a model charged, and `model_call` says of which model, prompt
+    version, price (``cost_usd``, estimated) and finish.
     """
 
     category: Category
@@ -72,6 +73,7 @@ class Diagnosis:
     engine: str = "rules"
     seconds: float = 0.0
     tokens: int = 0
+    model_call: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Every field, as JSON types."""

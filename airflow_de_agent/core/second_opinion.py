@@ -1,0 +1,258 @@
+"""A model's opinion beside that of the rules: ask once, repair once, look further at most twice, then decide.
+
+Rules kept here: there is always a diagnosis; a model may overrule the rules only with quotes that hold, and never where
+the evidence tried to give it orders; the more careful word on a rerun wins; whatever was not used is named.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Protocol
+
+from airflow_de_agent.core import prompt as prompts
+from airflow_de_agent.core.answer import SCHEMA, SCHEMA_WITH_TOOLS, Answer, Unusable, parse
+from airflow_de_agent.core.diagnosis import Category, Diagnosis
+from airflow_de_agent.core.evidence import Evidence
+from airflow_de_agent.core.failure import TaskFailure
+from airflow_de_agent.core.prompt import Prompt
+from airflow_de_agent.core.reply import Reply, cost_usd
+from airflow_de_agent.core.tool_request import ToolRequest, grant
+
+OUTPUT_TOKENS = 8192  # thinking is charged as output; less than this and it can leave nothing for the answer
+
+
+class Complete(Protocol):
+    """Asks a model once (retries included) and never raises; `deadline` is on the caller's monotonic clock."""
+
+    def __call__(self, prompt: Prompt, schema: Mapping[str, Any], *, deadline: float, max_output_tokens: int) -> Reply:
+        """The reply to one prompt."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Exchange:
+    """One question, word for word, and its reply."""
+
+    prompt: Prompt
+    reply: Reply
+
+
+@dataclasses.dataclass(frozen=True)
+class Opinion:
+    """The diagnosis that stands, and what was sent and received on the way to it."""
+
+    diagnosis: Diagnosis
+    exchanges: tuple[Exchange, ...] = ()
+
+
+def second_opinion(
+    failure: TaskFailure,
+    evidence: Iterable[Evidence],
+    rules_diagnosis: Diagnosis,
+    *,
+    complete: Complete,
+    deadline: float,
+    clock: Callable[[], float],
+    run_tool: Callable[[ToolRequest], Evidence] | None = None,
+    tool_rounds: int = 2,
+    budget: int = prompts.DEFAULT_BUDGET,
+    today: str = "",
+) -> Opinion:
+    """Ask a model about a failure, and join its checked answer with the rules' diagnosis.
+
+    `evidence` is redacted. `clock` and `deadline` are one monotonic clock, in seconds; `run_tool` obeys the same
+    deadline. `today` (``YYYY-MM-DD``) prices the tokens.
+    """
+    session = _Session(failure, rules_diagnosis, complete, deadline, clock, budget)
+    seen, asked, rounds = list(evidence), list[ToolRequest](), tool_rounds if run_tool else 0
+    result = session.ask(seen, look=rounds > 0)
+    best = result if isinstance(result, Answer) else None
+    while run_tool and best and best.look_further and rounds > 0 and session.has_time:
+        request = grant(*best.look_further, failure, session.exchanges[-1].prompt.evidence, asked=asked)
+        if isinstance(request, Evidence):
+            seen.append(request)
+            break
+        asked.append(request)
+        seen.append(dataclasses.replace(run_tool(request), source=request.source))
+        rounds -= 1
+        result = session.ask(seen, look=rounds > 0)
+        if not isinstance(result, Answer):
+            break
+        best = result
+    diagnosis = _decide(rules_diagnosis, best, session.exchanges[-1].prompt)
+    return Opinion(_noted(diagnosis, result, seen, session.exchanges, today), tuple(session.exchanges))
+
+
+@dataclasses.dataclass
+class _Session:
+    """One conversation within one deadline, with one repair."""
+
+    failure: TaskFailure
+    rules: Diagnosis
+    complete: Complete
+    deadline: float
+    clock: Callable[[], float]
+    budget: int
+    repairs: int = 1
+    exchanges: list[Exchange] = dataclasses.field(default_factory=list)
+
+    @property
+    def has_time(self) -> bool:
+        """Whether a further answer may still come in time, if it takes as long as the last one."""
+        return self.clock() + self.exchanges[-1].reply.seconds < self.deadline
+
+    def ask(self, seen: Iterable[Evidence], *, look: bool) -> Answer | Unusable:
+        seen = tuple(seen)
+        result = self._once(seen, look, self.budget, OUTPUT_TOKENS, "")
+        reply = self.exchanges[-1].reply
+        if isinstance(result, Answer) or result.final or not reply.finish or not self.repairs or not self.has_time:
+            return result
+        self.repairs -= 1
+        blocked = reply.finish not in ("stop", "max_tokens")
+        # A blocked prompt would be blocked again: put half of it. A truncated answer needs more room.
+        budget = self.budget // 2 if blocked else self.budget
+        room = OUTPUT_TOKENS * 2 if reply.finish in ("max_tokens", "empty") else OUTPUT_TOKENS
+        return self._once(seen, look, budget, room, "" if blocked else result.why)
+
+    def _once(
+        self, seen: tuple[Evidence, ...], look: bool, budget: int, room: int, complaint: str
+    ) -> Answer | Unusable:
+        prompt = prompts.build(
+            self.failure, seen, self.rules, budget=budget, may_look_further=look, complaint=complaint
+        )
+        schema = SCHEMA_WITH_TOOLS if look else SCHEMA
+        reply = self.complete(prompt, schema, deadline=self.deadline, max_output_tokens=room)
+        self.exchanges.append(Exchange(prompt, reply))
+        if not reply.text:
+            return Unusable(reply.problem, final=not reply.finish)
+        result = parse(reply.text, prompt)
+        if isinstance(result, Unusable) and reply.finish == "max_tokens":
+            return Unusable("it was cut off (MAX_TOKENS)")
+        return result
+
+
+def _decide(rules: Diagnosis, answer: Answer | None, prompt: Prompt) -> Diagnosis:
+    """Which of the two diagnoses stands, and how sure we are of it."""
+    if answer is None:
+        return rules
+    model = answer.diagnosis
+    objection = _objection(model, rules, prompt)
+    if objection:
+        return _kept(rules, f"Gemini's answer ({model.category.value}) was not used: {objection}.")
+    if model.category is rules.category:
+        return _joined(rules, model, max(model.confidence, rules.confidence), "The offline rules agree.", prompt)
+    if rules.category is Category.UNKNOWN:
+        confidence = min(model.confidence, 0.6) if prompt.withheld else model.confidence
+        return _joined(rules, model, confidence, "", prompt)
+    doubt = f"The offline rules say {rules.category.value} ({rules.confidence:.2f})."
+    return _joined(rules, model, model.confidence * (1 - 0.4 * rules.confidence), doubt, prompt)
+
+
+def _objection(model: Diagnosis, rules: Diagnosis, prompt: Prompt) -> str:
+    """Why the model's answer may not replace the rules'; empty when it may."""
+    if _DENIAL.search(model.root_cause):
+        return "it denies that the task failed"
+    if model.category is Category.UNKNOWN:
+        return "" if rules.category is Category.UNKNOWN else "it found the evidence insufficient"
+    if not model.evidence:
+        return "none of its quotes stands in the evidence"
+    if not _fits(model.category, prompt):
+        return "the evidence shows nothing of that kind"
+    if model.category is rules.category or rules.category is Category.UNKNOWN:
+        return ""
+    if prompt.withheld:
+        return "the evidence carries text that gives orders to its reader, so only a confirmation would count"
+    return "" if model.confidence >= min(0.5, rules.confidence) else "too little of it is supported"
+
+
+_DENIAL = re.compile(
+    r"\b(?:everything|all|pipeline|task|system|run|it)\b.{0,20}\b(?:is|are|was|looks?|'s)\b.{0,10}"
+    r"\b(?:fine|well|ok|okay|healthy|successful|good)\b"
+    r"|\bno (?:action|error|problem|issue|failure)s?\b.{0,20}\b(?:needed|required|necessary|found|occurred|exists?)\b"
+    r"|\bnothing (?:is |has |was )?(?:wrong|failed)\b|\b(?:succeeded|completed) (?:successfully|normally)\b[^,;]*$",
+    re.IGNORECASE,
+)
+
+# Categories whose cause always leaves its name somewhere: without it, the category contradicts the evidence.
+_SIGNS = {
+    Category.OUT_OF_MEMORY: r"memory|heap|\boom|137|sigkill|killed|-9\b|\brss\b",
+    Category.DISK_FULL: r"space|disk|enospc|quota|storage|volume",
+    Category.LOCK_CONFLICT: r"lock|serializ|conflict|concurrent|1023",
+    Category.RATE_LIMIT: r"429|throttl|rate|too many|slow ?down|limit",
+    Category.UPSTREAM_FAILURE: r"upstream|xcom|external|depend|trigger|parent|child|previous|job|run_state|failed",
+    Category.MISSING_DEPENDENCY: r"module|import|command|library|version|not found|package|no such|symbol|class",
+}
+
+
+def _fits(category: Category, prompt: Prompt) -> bool:
+    sign = _SIGNS.get(category)
+    text = "\n".join(line.text for item in prompt.evidence for line in item.lines)
+    return sign is None or bool(re.search(sign, text, re.IGNORECASE))
+
+
+def _joined(rules: Diagnosis, model: Diagnosis, confidence: float, why: str, prompt: Prompt) -> Diagnosis:
+    rerun = _careful(rules.rerun_is_safe, model.rerun_is_safe, trusted=not prompt.withheld)
+    return dataclasses.replace(
+        model,
+        root_cause_task=_known_task(model.root_cause_task, prompt) or rules.root_cause_task,
+        transience=rules.transience if model.transience == "unknown" else model.transience,
+        rerun_is_safe=rerun,
+        rerun_is_safe_why=model.rerun_is_safe_why if rerun == model.rerun_is_safe else rules.rerun_is_safe_why,
+        confidence=round(min(confidence, 0.97), 2),
+        confidence_why=f"{model.confidence_why} {why}".strip(),
+        evidence=model.evidence or rules.evidence,
+        evidence_gaps=(*rules.evidence_gaps, *model.evidence_gaps),
+        next_steps=model.next_steps or rules.next_steps,
+        similar=rules.similar,
+    )
+
+
+def _careful(rules: str, model: str, *, trusted: bool) -> str:
+    if "no" in (rules, model):
+        return "no"
+    return model if trusted and model != "unknown" else rules
+
+
+def _known_task(task_id: str, prompt: Prompt) -> str:
+    return task_id if task_id and re.search(rf"(?<![\w.-]){re.escape(task_id)}(?![\w-])", prompt.text) else ""
+
+
+def _kept(rules: Diagnosis, why: str) -> Diagnosis:
+    return dataclasses.replace(rules, confidence_why=f"{rules.confidence_why} {why}".strip())
+
+
+def _noted(
+    diagnosis: Diagnosis, last: Answer | Unusable, seen: Iterable[Evidence], exchanges: list[Exchange], today: str
+) -> Diagnosis:
+    """The diagnosis with its gaps, and with what the asking cost."""
+    reply = exchanges[-1].reply
+    gaps = list(diagnosis.evidence_gaps) + [item.gap for item in seen if item.gap]
+    if isinstance(last, Unusable):
+        gaps.append(reply.gap or f"gemini: the answer could not be used: {last.why}.")
+    for source in dict.fromkeys(source for source, _ in exchanges[-1].prompt.withheld):
+        gaps.append(f"{source}: text that gives orders to its reader was withheld from the model.")
+    return dataclasses.replace(
+        diagnosis,
+        evidence_gaps=tuple(dict.fromkeys(gaps)),
+        tokens=sum(exchange.reply.tokens for exchange in exchanges),
+        model_call=_model_call(exchanges, today),
+    )
+
+
+def _model_call(exchanges: list[Exchange], today: str) -> dict[str, Any]:
+    replies = [exchange.reply for exchange in exchanges]
+    costs = [cost_usd(reply, today) for reply in replies]
+    return {
+        "model": replies[-1].model,
+        "sdk": replies[-1].sdk,
+        "prompt_version": exchanges[-1].prompt.version,
+        "finish": replies[-1].finish or "none",
+        "calls": len(replies),
+        "attempts": sum(reply.attempts for reply in replies),
+        "input_tokens": sum(reply.input_tokens for reply in replies),
+        "output_tokens": sum(reply.output_tokens for reply in replies),
+        "thinking_tokens": sum(reply.thinking_tokens for reply in replies),
+        "cost_usd": None if None in costs else round(sum(cost or 0.0 for cost in costs), 6),
+        "seconds": round(sum(reply.seconds for reply in replies), 3),
+    }
