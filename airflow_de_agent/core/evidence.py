@@ -24,8 +24,8 @@ class Evidence:
 
     `source` is ``task_log``, ``exception``, ``run_state``, ``recent_runs``, ``redshift``, ``lambda_errors`` or a name
     of that kind; quotes refer to it. `rows` are the structured form where the source has one; `lines` are always there
-    when something was found, so that every quote can be checked and linked. `reason` says why it is unavailable and
-    `cure` what would mend it (an IAM action and resource, a GRANT, a setting). `seconds` is what asking cost.
+    when something was found, so that every quote can be checked and linked. `reason` says why it is unavailable, or
+    what is missing of it, and `cure` what would mend that (an IAM action and resource, a GRANT, a setting). `seconds` is what asking cost.
     """
 
     source: str
@@ -55,8 +55,8 @@ class Evidence:
 
     @property
     def gap(self) -> str:
-        """One sentence for `evidence_gaps`; empty when the source answered."""
-        if self.status != "unavailable":
+        """One sentence for `evidence_gaps`; empty when the source answered in full."""
+        if not self.reason:
             return ""
         return f"{self.source}: {self.reason}" + (f" Cure: {self.cure}" if self.cure else "")
 

@@ -1,0 +1,338 @@
+"""Calls to AWS: clients with timeouts, one deadline, backoff with full jitter, errors in words with their cure.
+
+Rules kept here: only this module waits between tries (the clients are built without retries of their own); a call
+that hangs is left behind in a thread of its own when the deadline comes; every error becomes a `CallFailed`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import queue
+import random
+import re
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, ParamSpec, TypeVar
+
+from airflow_de_agent.core.errors import DeAgentError
+from airflow_de_agent.core.evidence import Evidence
+from airflow_de_agent.core.redaction import Redactor
+
+T = TypeVar("T")
+P = ParamSpec("P")
+Redact = Callable[[str], str]
+
+SECONDS = 20.0  # the time an instrument has when it is used by hand, without a deadline
+MESSAGE_CHARS = 300
+
+
+class CallFailed(DeAgentError):
+    """AWS did not answer, or refused. `code` is the service's own, or the name of botocore's exception."""
+
+    def __init__(self, reason: str, cure: str = "", code: str = "") -> None:
+        super().__init__(reason)
+        self.reason, self.cure, self.code = reason, cure, code
+
+
+class Remedy(NamedTuple):
+    """What errors of one kind mean. `tries` is how often such a call is made at most, while there is time."""
+
+    codes: frozenset[str]
+    tries: int
+    reason: str
+    cure: str
+
+
+def _remedy(codes: str, tries: int, reason: str, cure: str) -> Remedy:
+    return Remedy(frozenset(codes.split()), tries, reason, cure)
+
+
+# Codes of the services and names of botocore's exceptions; the first row that holds the code counts.
+REMEDIES = (
+    _remedy(
+        "AccessDenied AccessDeniedException UnauthorizedOperation UnauthorizedException",
+        1,
+        "access denied: {principal}may not {action} on {resource}.",
+        "allow {action} on {resource} in the caller's IAM policy.",
+    ),
+    _remedy(
+        "ExpiredToken ExpiredTokenException RequestExpired TokenRefreshRequired",
+        1,
+        "the AWS credentials have expired ({code}).",
+        "renew the session behind the AWS connection, or use the role of the environment instead of copied keys.",
+    ),
+    _remedy(
+        "UnrecognizedClientException InvalidClientTokenId InvalidSignatureException SignatureDoesNotMatch "
+        "IncompleteSignature MissingAuthenticationToken InvalidAccessKeyId",
+        1,
+        "AWS does not accept the credentials ({code}).",
+        "correct the keys of the AWS connection; check the clock of the host.",
+    ),
+    _remedy(
+        "Throttling ThrottlingException ThrottledException TooManyRequestsException RequestLimitExceeded SlowDown "
+        "LimitExceededException ProvisionedThroughputExceededException RequestThrottled PriorRequestNotComplete "
+        "ActiveStatementsExceededException ActiveSessionsExceededException TransactionInProgressException",
+        12,
+        "{service} throttled {action} until the time was up.",
+        "ask again later, or raise the quota of {action} in {region}.",
+    ),
+    _remedy(
+        "InternalServerException InternalServerError InternalFailure ServiceUnavailable ServiceUnavailableException "
+        "HTTP500 HTTP502 HTTP503 HTTP504 500 502 503 504",
+        4,
+        "{service} failed inside AWS: {message}",
+        "ask again later; see the AWS Health Dashboard of {region}.",
+    ),
+    _remedy(
+        "NoCredentialsError PartialCredentialsError CredentialRetrievalError TokenRetrievalError SSOTokenLoadError "
+        "UnauthorizedSSOTokenError ProfileNotFound",
+        1,
+        "no AWS credentials were found ({code}).",
+        "give the AWS connection keys or a role, or run under a role.",
+    ),
+    _remedy(
+        "NoRegionError InvalidRegionError",
+        1,
+        "no usable AWS region is set.",
+        "set region_name in the AWS connection, or AWS_DEFAULT_REGION.",
+    ),
+    _remedy(
+        "EndpointConnectionError ConnectTimeoutError ProxyConnectionError SSLError EndpointProviderError",
+        2,
+        "{endpoint} cannot be reached ({code}).",
+        "check the region ({region}); from a private subnet {service} needs a VPC endpoint or a NAT gateway.",
+    ),
+    _remedy(
+        "ReadTimeoutError ConnectionClosedError HTTPClientError ResponseStreamingError IncompleteReadError "
+        "ResponseParserError HalfAnswer",
+        3,
+        "{service} broke off its answer to {action} ({code}).",
+        "ask again; if it stays, check the proxy or VPC endpoint on the way to {endpoint}.",
+    ),
+    _remedy(
+        "Hanging",
+        1,
+        "{service} did not answer {action} in time.",
+        "check the way to {endpoint} (VPC endpoint, security group, proxy).",
+    ),
+    _remedy(
+        "UnknownMethod ParamValidationError UnknownServiceError",
+        1,
+        "this boto3 cannot {action} ({message}).",
+        "use a newer boto3 (a newer Airflow version, on Amazon MWAA).",
+    ),
+)
+_OTHER = Remedy(frozenset(), 1, "{service} refused {action}: {code}: {message}", "")
+_DENIED = re.compile(r"(?:User: (?P<user>\S+) )?is not authorized to perform: (?P<action>[\w-]+:\w+)")
+_DENIED_RESOURCE = re.compile(r"on resource: (arn:\S+)")
+
+
+class Calls:
+    """Calls through one client until one deadline (of `time.monotonic`).
+
+    `resource` is the ARN, or what is known of it, that IAM would have to allow. `per_second` keeps a quota of the
+    service: never more calls than that.
+    """
+
+    def __init__(self, client: Any, deadline: float, *, resource: str = "*", per_second: float = 0.0) -> None:
+        self.client, self.deadline, self._resource = client, deadline, resource
+        self._gap = 1 / per_second if per_second else 0.0
+        self._last = 0.0
+
+    @property
+    def region(self) -> str:
+        """The region of the client."""
+        return str(getattr(self.client.meta, "region_name", None) or "*")
+
+    @property
+    def left(self) -> float:
+        """Seconds until the deadline."""
+        return self.deadline - time.monotonic()
+
+    def __call__(self, method: str, /, expects: str = "", **arguments: Any) -> dict[str, Any]:
+        """One answer of the service; `expects` is a field without which an answer is half an answer.
+
+        Raises:
+            CallFailed: it was refused, or there was no answer in time.
+        """
+        tried = 0
+        while True:
+            tried += 1
+            try:
+                return self._once(method, expects, arguments)
+            except _Failure as failure:
+                remedy = _remedy_of(failure.code)
+                wait = random.uniform(0, min(4.0, 0.1 * 2**tried))
+                if tried >= remedy.tries or wait >= self.left:
+                    raise self._explained(method, remedy, failure) from failure.__cause__
+                time.sleep(wait)
+
+    def wait(self, seconds: float) -> bool:
+        """Sleep; False, at once, when the deadline would pass meanwhile."""
+        if seconds >= self.left:
+            return False
+        time.sleep(seconds)
+        return True
+
+    def _once(self, method: str, expects: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        function = getattr(self.client, method, None)
+        if function is None:
+            raise _Failure("UnknownMethod", f"it has no {method}")
+        pause = self._last + self._gap - time.monotonic()
+        if pause > 0 and not self.wait(pause):
+            raise _Failure("Hanging")
+        self._last = time.monotonic()
+        try:
+            answer: dict[str, Any] = within(self.left, lambda: function(**arguments))
+        except ClientError as exc:
+            error = exc.response.get("Error", {})
+            raise _Failure(str(error.get("Code", "")), str(error.get("Message", ""))) from exc
+        except BotoCoreError as exc:
+            raise _Failure(type(exc).__name__, str(exc)) from exc
+        except TimeoutError as exc:
+            raise _Failure("Hanging") from exc
+        if expects and expects not in answer:
+            raise _Failure("HalfAnswer")
+        return answer
+
+    def _explained(self, method: str, remedy: Remedy, failure: _Failure) -> CallFailed:
+        meta = self.client.meta
+        operation = meta.method_to_api_mapping.get(method) or "".join(map(str.title, method.split("_")))
+        denied = _DENIED.search(failure.message)
+        resource = _DENIED_RESOURCE.search(failure.message)
+        words = {
+            "code": failure.code,
+            "message": " ".join(failure.message.split())[:MESSAGE_CHARS],
+            "action": denied["action"] if denied else f"{meta.service_model.signing_name}:{operation}",
+            "resource": resource[1] if resource else self._resource,
+            "principal": f"{denied['user']} " if denied and denied["user"] else "the caller ",
+            "region": self.region,
+            "service": str(meta.service_model.service_name),
+            "endpoint": str(meta.endpoint_url),
+        }
+        return CallFailed(remedy.reason.format(**words), remedy.cure.format(**words), failure.code)
+
+
+class _Failure(Exception):
+    def __init__(self, code: str, message: str = "") -> None:
+        super().__init__(code)
+        self.code, self.message = code, message
+
+
+def _remedy_of(code: str) -> Remedy:
+    return next((remedy for remedy in REMEDIES if code in remedy.codes), _OTHER)
+
+
+def within(seconds: float, work: Callable[[], T]) -> T:
+    """The result of work done in a daemon thread.
+
+    Raises:
+        TimeoutError: it takes longer; the thread is left behind.
+    """
+    results: queue.SimpleQueue[tuple[bool, Any]] = queue.SimpleQueue()
+
+    def run() -> None:
+        try:
+            results.put((True, work()))
+        except BaseException as exc:  # noqa: BLE001 - it is raised again where it belongs, in the caller's thread
+            results.put((False, exc))
+
+    threading.Thread(target=run, daemon=True, name="de-agent-call").start()
+    try:
+        good, value = results.get(timeout=max(seconds, 0.001))
+    except queue.Empty:
+        raise TimeoutError(f"no answer within {seconds:.1f} s") from None
+    if not good:
+        raise value
+    return value  # type: ignore[no-any-return]
+
+
+def deadline_or_default(deadline: float | None) -> float:
+    """The deadline given, or `SECONDS` from now."""
+    return time.monotonic() + SECONDS if deadline is None else deadline
+
+
+def evidence_of(source: str) -> Callable[[Callable[P, Evidence]], Callable[P, Evidence]]:
+    """Make an instrument answer always: what cannot be had becomes `unavailable`, and the seconds are noted."""
+
+    def decorate(read: Callable[P, Evidence]) -> Callable[P, Evidence]:
+        @functools.wraps(read)
+        def answer(*args: P.args, **kwargs: P.kwargs) -> Evidence:
+            began = time.monotonic()
+            redact: Any = kwargs.get("redact") or Redactor().redact
+            try:
+                evidence = read(*args, **kwargs)
+            except CallFailed as exc:
+                evidence = Evidence.unavailable(source, redact(exc.reason), redact(exc.cure))
+            return dataclasses.replace(evidence, seconds=round(time.monotonic() - began, 3))
+
+        return answer
+
+    return decorate
+
+
+def with_gaps(evidence: Evidence, failures: list[CallFailed]) -> Evidence:
+    """Evidence that is not whole: what was found stands, and the reasons say what is missing.
+
+    Raises:
+        CallFailed: nothing was found, so the first reason is all there is to say.
+    """
+    if not failures:
+        return evidence
+    if evidence.status == "empty" and not evidence.reason:
+        raise failures[0]
+    reason = " ".join(dict.fromkeys(filter(None, [evidence.reason, *(item.reason for item in failures)])))
+    cure = " ".join(dict.fromkeys(filter(None, [evidence.cure, *(item.cure for item in failures)])))
+    return dataclasses.replace(evidence, reason=reason, cure=cure)
+
+
+class Clients:
+    """boto3 clients by service name, built when first asked for, without retries of their own, with short timeouts.
+
+    `session` holds the arguments of `boto3.Session` (region_name, aws_access_key_id, …); what is absent boto3 finds
+    by its own rules, among them AWS_ENDPOINT_URL.
+    """
+
+    def __init__(self, session: Mapping[str, Any] | None = None, endpoint_url: str | None = None) -> None:
+        self._arguments, self._endpoint_url = dict(session or {}), endpoint_url
+        self._session: Any = None
+        self._built: dict[str, Any] = {}
+        self._lock = threading.Lock()
+
+    def __call__(self, service: str) -> Any:
+        """The client of one service.
+
+        Raises:
+            CallFailed: it cannot be built: no region, an unknown profile, a boto3 without the service.
+        """
+        with self._lock:
+            if service not in self._built:
+                self._built[service] = self._new(service)
+            return self._built[service]
+
+    def _new(self, service: str) -> Any:
+        import boto3
+        from botocore.exceptions import BotoCoreError
+
+        try:
+            self._session = self._session or boto3.Session(**self._arguments)
+            client = self._build(service)
+            if "amazonaws." not in client.meta.endpoint_url:
+                # a gateway or a test answers under one name: no "env." or "api." may be put before it
+                client = self._build(service, inject_host_prefix=False)
+            return client
+        except (BotoCoreError, ValueError) as exc:
+            remedy = _remedy_of(type(exc).__name__)
+            words = {name: "" for name in ("action", "resource", "principal", "region", "endpoint")}
+            words |= {"service": service, "code": type(exc).__name__, "message": str(exc), "action": f"use {service}"}
+            raise CallFailed(remedy.reason.format(**words), remedy.cure.format(**words), words["code"]) from exc
+
+    def _build(self, service: str, **options: Any) -> Any:
+        from botocore.config import Config
+
+        config = Config(connect_timeout=3, read_timeout=12, retries={"total_max_attempts": 1}, **options)
+        return self._session.client(service, config=config, endpoint_url=self._endpoint_url)
