@@ -55,18 +55,18 @@ def _shortened(chunks: Iterable[bytes]) -> Iterator[bytes]:
                 continue
             if cut < 0:
                 line += len(piece)
-                tail = _excerpts(tail + piece)
+                tail = excerpts(tail + piece)
                 if len(tail) > LONG_LINE_BYTES:
                     tail = tail[:LONG_LINE_BYTES] + tail[-65536:]
                 continue
-            yield _excerpts(tail + piece[:cut]) + piece[cut:]
+            yield excerpts(tail + piece[:cut]) + piece[cut:]
             tail = b""
             line = len(piece) - piece.rfind(b"\n") - 1
     if tail:
         yield tail
 
 
-def _excerpts(text: bytes) -> bytes:
+def excerpts(text: bytes) -> bytes:
     """The parts of a long text around loud words, wide enough that no secret near them is cut, and its end."""
     lower = text.lower()
     parts = []

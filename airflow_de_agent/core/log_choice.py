@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from airflow_de_agent.core.evidence import Line
 from airflow_de_agent.core.log_record import Record
-from airflow_de_agent.core.traceback_text import chains, without_library_frames
+from airflow_de_agent.core.traceback_text import chains, is_frame, without_library_frames
 
 _NOISE = re.compile(
     r"::group::|::endgroup::|Dependencies all met for|Started process \d+ to run task|Running: \['airflow', 'tasks'"
@@ -26,13 +26,13 @@ _NOISE = re.compile(
 _ECHO = re.compile(
     r"Failed to execute (?:job|task)|Task failed with exception\Z|Traceback \(most recent call last\):\Z"
 )
-_PYTHON_WARNING = re.compile(r"\w*(?:Deprecation|Future|RemovedIn\w+|User|Resource|Pending\w*)Warning\b")
+_PYTHON_WARNING = re.compile(r"(?:Deprecation|Future|RemovedIn\w{1,40}|User|Resource)Warning\b")
 _ERROR = re.compile(
     r"\b(?:error|exception|fatal|critical|panic|traceback)\b|[a-z](?:Error|Exception|Fault)\b|\[Errno"
     r"|caused by|command not found|out ?of ?memory|\boom\b|segmentation fault|no space left|\bkilled\b",
     re.IGNORECASE,
 )
-_CASED_ERROR = re.compile(r"[A-Za-z]+(?:Error|Exception)\b|\bERROR\b|\bFATAL\b|\bE[A-Z]{4,}\b")
+_CASED_ERROR = re.compile(r"(?:Error|Exception)\b|\bERROR\b|\bFATAL\b|\bE[A-Z]{4,}\b")
 _TROUBLE = re.compile(
     r"fail|den(?:ied|y)|timed? ?out|not found|no such|unable|refused|cannot|can't|could ?n.t|could not|abort|sigterm"
     r"|sigkill|invalid|expired|exceed|quota|throttl|missing|unknown|undefined|forbidden|unauthori|not authori"
@@ -75,8 +75,8 @@ def choose(found: Sequence[Record], counts: Sequence[int], budget: int) -> list[
     """The lines of the weightiest records, in order, within `budget` tokens."""
     units = _folded(_units(found, counts), found, counts)
     room = budget * 4
-    quiet_room = room * 3 // 10
-    weak_room = room * 6 // 10
+    quiet_room = room * 4 // 10
+    weak_room = room * 7 // 10
     spent = 0
     chosen: list[_Unit] = []
     for unit in sorted(units, key=lambda unit: (-unit.weight, unit.at)):
@@ -200,7 +200,7 @@ def _fold_key(record: Record) -> str:
 def _shown(record: Record) -> list[Line]:
     """The telling lines of a record."""
     lines = [Line(record.number, record.head + record.first), *record.lines[1:]]
-    if record.traceback:
+    if any(is_frame(line.text) for line in lines):
         lines = without_library_frames(lines)
     lines = [line for n, line in enumerate(lines) if n == 0 or line.text.strip()]
     if len(lines) > _RECORD_LINES:

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from airflow_de_agent.core.evidence import Line
-from airflow_de_agent.core.log_blocks import RUN
+from airflow_de_agent.core.log_blocks import RUN, excerpts
 from airflow_de_agent.core.traceback_text import is_traceback_start, traceback_of_detail
 
 _TEXT = re.compile(
@@ -60,7 +60,7 @@ _STRUCTURAL = frozenset(
 )
 _CONTINUED = re.compile(r"[ \t]|Caused by: |The above exception was|During handling of the above|\Z")
 _JAVA_FRAME = re.compile(r"\s+at [\w.$<>/]+\(|\s+\.\.\. \d+ more|Caused by: ")
-_LONGEST = 256 * 1024
+_LONGEST = 32 * 1024
 
 
 @dataclasses.dataclass
@@ -235,5 +235,18 @@ def _value(value: Any) -> str:
 
 def _numbered(number: int, text: str) -> list[Line]:
     """The lines of a text, all under the number of the log line that held it."""
-    text = text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
-    return [Line(number, _TERMINAL_CODES.sub("", part).rstrip()) for part in text.split("\n")]
+    if "\r" in text:
+        text = text.replace("\r\n", "\n").replace("\r", "\n")
+    if len(text) < _LONGEST and "\n" not in text and text.isprintable():
+        return [Line(number, text.rstrip())]
+    if not text.isascii():
+        # JSON may name half a surrogate pair, which no output can hold
+        text = text.encode("utf-8", "replace").decode()
+    return [Line(number, _TERMINAL_CODES.sub("", _thinned(part)).rstrip()) for part in text.split("\n")]
+
+
+def _thinned(text: str) -> str:
+    if len(text) < _LONGEST:
+        return text
+    data = text.encode()
+    return decode(data[: _LONGEST // 2] + b" ... " + excerpts(data[_LONGEST // 2 :]))

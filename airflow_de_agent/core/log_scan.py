@@ -185,8 +185,8 @@ class _Scanner:
         self._counts: Counter[int] = Counter()
         self._loud: Counter[int] = Counter()
         self._last: dict[int, tuple[int, bytes]] = {}
-        self._first_loud = _Kept(4 * 2**20, newest=False)
-        self._last_loud = _Kept(2 * 2**20, newest=True)
+        self._first_loud = _Kept(1536 * 1024, newest=False)
+        self._last_loud = _Kept(768 * 1024, newest=True)
         self._first_quiet = _Kept(16 * 1024, newest=False)
         self._last_quiet = _Kept(64 * 1024, newest=True)
         self._before = b""

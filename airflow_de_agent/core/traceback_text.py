@@ -18,14 +18,28 @@ _EXCEPTION = re.compile(r"([A-Za-z_][\w.]{0,200}?(?:\.<locals>\.[\w.]+)?)(?::(?:
 _BARE = re.compile(r"(?:[\w.]+\.)?[A-Z]\w*")
 _LOG_HEAD = re.compile(r"\[?\d{4}-\d\d-\d\d[T ]\d\d:\d\d")
 _GROUP_EDGE = re.compile(r"^\s*(?:\+-?\+?-{4,}.*|\+ (?=Exception Group)|\| ?)")
-_LIBRARY = ("site-packages", "dist-packages", "/lib/python3", "<frozen", "/airflow/sdk/", "/airflow/models/", "<attrs")
+_LIBRARY = (
+    "site-packages",
+    "dist-packages",
+    "/lib/python3",
+    "<frozen",
+    "/airflow/sdk/",
+    "/airflow/models/",
+    "/bin/airflow",
+)
 _MESSAGE_LINES = 200
+_MESSAGE_CHARS = 8000
 _DEPTH = 20
 
 
 def is_traceback_start(text: str) -> bool:
     """Whether a line opens a traceback."""
     return START in text[-200:] or (START[:-1] in text and text.rstrip().endswith(START))
+
+
+def is_frame(text: str) -> bool:
+    """Whether a line names a frame of a Python stack."""
+    return _FRAME.match(text) is not None
 
 
 def is_user_code(file: str) -> bool:
@@ -116,6 +130,8 @@ def _one(lines: Sequence[Line], i: int) -> tuple[CapturedException | None, bool,
             parts.append(lines[i].text)
         i += 1
     message = "\n".join(parts).strip()
+    if len(message) > _MESSAGE_CHARS:
+        message = message[: _MESSAGE_CHARS * 3 // 4] + " … " + message[-_MESSAGE_CHARS // 4 :]
     quoting = i < len(lines) and is_traceback_start(lines[i].text) and ("\n" in message or message.endswith(":"))
     return CapturedException(match[1], message, tuple(frames), number), quoting, i
 
