@@ -180,7 +180,7 @@ def _folded(units: list[_Unit], found: Sequence[Record], counts: Sequence[int]) 
             continue
         first, last = group[0], group[-1]
         number = first.lines[0].number
-        note = f"({count - 1} more lines like {number}, the last is {last.lines[0].number})"
+        note = f"({count - 1} more lines like {number}, among them {last.lines[0].number})"
         weight = max(unit.weight for unit in group)
         kept.append(_Unit(first.at, [*first.lines, Line(last.lines[0].number, note)], weight))
         if last is not first and _DIGITS.sub("", last.lines[0].text) != _DIGITS.sub("", first.lines[0].text):

@@ -109,7 +109,9 @@ _STRONG_LIMIT = 16 * 2**20
 
 _TEMPLATES = 50_000
 _FIRST_OF_A_KIND = 6
+_ENOUGH = 5000  # a loud line that comes so often is noise; its last occurrence is no longer looked for
 _TAIL_LINES = 150
+_QUIET_LINES = 400
 _CONTEXT = 3
 _REACH_BACK = 150
 _REACH_ON = 300
@@ -183,12 +185,13 @@ class _Kept:
 class _Scanner:
     def __init__(self) -> None:
         self._counts: Counter[int] = Counter()
-        self._loud: Counter[int] = Counter()
+        self._loud: dict[int, int] = {}
         self._last: dict[int, tuple[int, bytes]] = {}
         self._first_loud = _Kept(1536 * 1024, newest=False)
         self._last_loud = _Kept(768 * 1024, newest=True)
         self._first_quiet = _Kept(16 * 1024, newest=False)
         self._last_quiet = _Kept(64 * 1024, newest=True)
+        self._last_weak = _Kept(128 * 1024, newest=True)
         self._before = b""
         self._total = 0
         self._open = False
@@ -198,11 +201,13 @@ class _Scanner:
         """Take a block of whole lines."""
         if block.endswith(b"\n"):
             block = block[:-1]
-        keys = list(map(hash, block.translate(None, VARYING).split(b"\n")))
-        distinct = set(keys)
-        fresh = distinct.difference(self._counts)
-        hot = distinct.intersection(self._loud)
-        self._counts.update(keys)
+        keys = block.translate(None, VARYING).split(b"\n")
+        present = Counter(keys)
+        by_hash = {hash(key): key for key in present}
+        fresh = {by_hash[key] for key in by_hash.keys() - self._counts.keys()}
+        hot = {by_hash[key] for key in by_hash.keys() & self._loud.keys() if self._counts[key] < _ENOUGH}
+        for key, count in present.items():
+            self._counts[hash(key)] += count
         if fresh or hot or self._open:
             self._look(block, keys, fresh, hot)
         self._total += len(keys)
@@ -212,38 +217,54 @@ class _Scanner:
 
     def finish(self) -> Scan:
         kept: dict[int, bytes] = dict(self._last.values())
-        for store in (self._first_quiet, self._last_quiet, self._last_loud, self._first_loud):
+        for store in (self._first_quiet, self._last_quiet, self._last_weak, self._last_loud, self._first_loud):
             kept.update(store.lines())
         tail = self._before.split(b"\n")[-_TAIL_LINES:]
         kept.update(zip(range(self._total - len(tail) + 1, self._total + 1), tail, strict=True))
         return Scan(sorted(kept.items()), self._total, self._counts)
 
-    def _look(self, block: bytes, keys: list[int], fresh: set[int], hot: set[int]) -> None:
+    def _look(self, block: bytes, keys: list[bytes], fresh: set[bytes], hot: set[bytes]) -> None:
         before = self._before.split(b"\n") if self._before else []
         window = _Window(before, block.split(b"\n"), self._total)
         if self._open:
             self._open = False
             self._keep(window, 0, window.reach_on(-1))
-        first_seen, again = _positions(keys, fresh, hot)
+        first_seen = _first_positions(keys, fresh)
         strong, weak = self._loud_among([window.lines[i] for i in first_seen])
-        for n, i in enumerate(first_seen):
-            if n in strong:
-                self._loud[keys[i]] += 1
-                self._keep(window, *window.span(i))
-            elif n in weak:
-                self._last_quiet.add(window.numbered(max(i - 1, 0), i + 1))
-            elif not self._first_quiet.add(window.numbered(i, i + 1)):
-                self._last_quiet.add(window.numbered(i, i + 1))
-        for i in again:
-            if keys[i] in self._loud:
-                self._repeat(window, keys[i], i)
+        for n in sorted(strong):
+            self._loud[hash(keys[first_seen[n]])] = 0
+            self._keep(window, *window.span(first_seen[n]))
+        self._keep_quiet(
+            window, [i for n, i in enumerate(first_seen) if n not in strong], {first_seen[n] for n in weak}
+        )
+        for key in hot.union(keys[first_seen[n]] for n in strong):
+            self._repeat(window, keys, key)
 
-    def _repeat(self, window: _Window, key: int, i: int) -> None:
-        self._loud[key] += 1
-        if self._loud[key] <= _FIRST_OF_A_KIND:
+    def _keep_quiet(self, window: _Window, found: list[int], weak: set[int]) -> None:
+        """Of new lines that tell little, the first of the log and the last."""
+        for i in found[:_QUIET_LINES]:
+            if not self._first_quiet.add(window.numbered(i, i + 1)):
+                break
+        for i in [i for i in found if i in weak][-_QUIET_LINES:]:
+            self._last_weak.add(window.numbered(max(i - 1, 0), i + 1))
+        for i in found[-_QUIET_LINES:]:
+            self._last_quiet.add(window.numbered(i, i + 1))
+
+    def _repeat(self, window: _Window, keys: list[bytes], key: bytes) -> None:
+        """Keep the first few lines of a loud template, and its last."""
+        i = -1
+        seen = self._loud[hash(key)]
+        while seen < _FIRST_OF_A_KIND:
+            try:
+                i = keys.index(key, i + 1)
+            except ValueError:
+                break
+            seen += 1
             self._keep(window, i, i + 1)
         else:
-            self._last[key] = (window.start + i + 1, window.lines[i])
+            i = len(keys) - 1 - keys[::-1].index(key)
+            self._last[hash(key)] = (window.start + i + 1, window.lines[i])
+        self._loud[hash(key)] = seen
 
     def _keep(self, window: _Window, start: int, end: int) -> None:
         run = window.numbered(start, end)
@@ -318,19 +339,17 @@ def _continues(line: bytes, headed: bool) -> bool:
     return headed or not line or line[:1].isspace()
 
 
-def _positions(keys: list[int], fresh: set[int], hot: set[int]) -> tuple[list[int], list[int]]:
-    """Where each new template first occurs, and where known loud ones occur (the first few and the last)."""
-    first_seen: list[int] = []
-    again: dict[int, list[int]] = {}
+def _first_positions(keys: list[bytes], fresh: set[bytes]) -> list[int]:
+    """Where each new template first occurs."""
+    if len(fresh) < 8:
+        return sorted(keys.index(key) for key in fresh)
     waiting = set(fresh)
+    found: list[int] = []
     for i, key in enumerate(keys):
         if key in waiting:
             waiting.discard(key)
-            first_seen.append(i)
-        elif key in hot or key in fresh:
-            again.setdefault(key, []).append(i)
-    few = {i for found in again.values() for i in (*found[:_FIRST_OF_A_KIND], found[-1])}
-    return first_seen, sorted(few)
+            found.append(i)
+    return found
 
 
 def _holding(text: bytes, lines: Sequence[bytes], words: Iterable[bytes]) -> set[int]:
