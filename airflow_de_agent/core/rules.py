@@ -1,18 +1,267 @@
-"""Offline diagnosis from a table of signatures."""
+"""Offline diagnosis from a table of signatures.
+
+How it reasons: every row of the table is tried on everything that was said (the exceptions that ended the task, the
+lines before, Redshift rows, Lambda lines). A row has a strength, a place has a weight; the highest product is the
+cause. So a definite error code in the last exception wins; a typical consequence (``NoneType``, a missing file, a
+timeout) yields to a definite error in a warning before it; a symptom (``Bash command failed``) yields to anything.
+What another task of the run did is asked when the rest is weak. Where nothing is strong enough, the answer is
+``unknown`` with what would settle it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import dataclasses
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from airflow_de_agent.core.diagnosis import Category, Diagnosis
+from airflow_de_agent.core import wording
+from airflow_de_agent.core.diagnosis import Category, Diagnosis, Quote
 from airflow_de_agent.core.evidence import Evidence
 from airflow_de_agent.core.failure import TaskFailure
+from airflow_de_agent.core.matching import Match, matches
+from airflow_de_agent.core.signatures import table
+from airflow_de_agent.core.signatures.signature import Signature
+from airflow_de_agent.core.statements import Statement, statements
 from airflow_de_agent.core.task_log import TaskLog
 
+# Below this score nothing is said with a straight face: the answer is unknown.
+ANSWERED = 33.0
+# Below this score the cause may well lie in another task of the run.
+WEAK = 68.0
+FAILED = ("failed", "upstream_failed")
 
-def diagnose(failure: TaskFailure | None, log: TaskLog, evidence: Sequence[Evidence] = ()) -> Diagnosis:
-    """The best answer that the table can give, or an honest `unknown`."""
-    del log, evidence
-    last = failure.exceptions[-1] if failure and failure.exceptions else None
-    cause = f"{last.name}: {last.message}" if last else "The log does not say."
-    return Diagnosis(Category.UNKNOWN, cause)
+
+def diagnose(
+    failure: TaskFailure | None,
+    log: TaskLog,
+    evidence: Sequence[Evidence] = (),
+    *,
+    extra_rules: Sequence[Signature] = (),
+) -> Diagnosis:
+    """The best answer that the table gives, or an honest `unknown`; `extra_rules` are a user's own rows."""
+    said = statements(failure, log, evidence)
+    operator = _operator(failure, log)
+    found = matches(said, (*extra_rules, *table()), operator)
+    gaps = tuple(item.gap for item in evidence if item.gap)
+    other = _earlier_failure(failure, log, evidence)
+    if other is not None and (not found or found[0].score < WEAK) and not _own_cause(found):
+        return dataclasses.replace(_blamed(other, found, said), evidence_gaps=gaps)
+    if not found or found[0].score < ANSWERED:
+        return dataclasses.replace(_unknown(found, said, failure, evidence), evidence_gaps=gaps)
+    return dataclasses.replace(_answer(found, said, failure, operator), evidence_gaps=gaps)
+
+
+# --- the answer ---
+
+
+def _answer(found: list[Match], said: list[Statement], failure: TaskFailure | None, operator: str) -> Diagnosis:
+    best = found[0]
+    category = Category(best.signature.category)
+    values = _values(best, said, failure)
+    passing = wording.transience(best)
+    rerun = wording.rerun(category, best.signature.name, passing, operator)
+    confidence, why = _confidence(found)
+    return Diagnosis(
+        category=category,
+        root_cause=wording.sentence(best.signature.cause, values),
+        root_cause_task=failure.key.task_id if failure is not None else "",
+        transience=passing,
+        rerun_is_safe=rerun.safe,
+        rerun_is_safe_why=rerun.why,
+        confidence=confidence,
+        confidence_why=why,
+        evidence=_quotes(found, said),
+        next_steps=wording.steps(best, values),
+    )
+
+
+def _confidence(found: list[Match]) -> tuple[float, str]:
+    """The score of the best match, less where another category comes close."""
+    best = found[0]
+    rival = next((match for match in found[1:] if match.signature.category != best.signature.category), None)
+    close = rival is not None and rival.signature.strength >= 40 and best.score - rival.score < 6
+    confidence = min(0.95, best.score / 100) - (0.1 if close else 0.0)
+    why = _PLACES[best.statement.place]
+    if best.signature.strength < 60:
+        why += " Such words often are a consequence of something that the log does not show."
+    if close and rival is not None:
+        why += f" It could also be {rival.signature.category} ({rival.signature.name})."
+    return round(max(confidence, 0.1), 2), why
+
+
+_PLACES: Mapping[str, str] = {
+    "exception": "The exception that ended the task says so.",
+    "verdict": "The platform's own record says so.",
+    "redshift": "Redshift's own record says so.",
+    "lambda_errors": "The Lambda function's log says so.",
+    "evidence": "Collected evidence says so.",
+    "error": "An error logged before the end says so.",
+    "warning": "A warning before the end explains what followed.",
+    "output": "The output of the program that the task ran says so.",
+    "info": "A line before the end says so; the error at the end is less specific.",
+    "echo": "Only the command or query itself hints at it.",
+}
+
+
+def _quotes(found: list[Match], said: list[Statement]) -> tuple[Quote, ...]:
+    """What proves the cause, and what ended the task where that is something else."""
+    lines = [statement for statement in said if statement.link is None and statement.source == "task_log"]
+    ended = next((match for match in found if match.statement.place in ("exception", "verdict")), None)
+    shown = [found[0]] + ([ended] if ended is not None and ended.statement != found[0].statement else [])
+    quotes = (wording.quote(match, lines) for match in shown)
+    return tuple(dict.fromkeys(quote for quote in quotes if quote is not None))
+
+
+def _unknown(
+    found: list[Match], said: list[Statement], failure: TaskFailure | None, evidence: Sequence[Evidence]
+) -> Diagnosis:
+    """No cause in sight: what is known, and what would settle it."""
+    last = next((statement for statement in reversed(said) if statement.place in ("exception", "verdict")), None)
+    symptom = wording.sentence(found[0].signature.cause, found[0].values) if found else ""
+    told = wording.printable(last.text) if last is not None else ""
+    cause = symptom or (f"The task ended with {told}; nothing shows why." if told else "The log does not say why.")
+    settle = ["Read the log of the job or program that the task started: the task log does not name the cause."]
+    settle += [f"{item.source} could not be read: {item.cure}" for item in evidence if item.gap and item.cure]
+    if not said:
+        settle = ["Look at the worker and the scheduler at that time: the task left no log."]
+    quotes = _quotes(found, said) if found else ()
+    return Diagnosis(
+        Category.UNKNOWN,
+        cause,
+        root_cause_task=failure.key.task_id if failure is not None else "",
+        confidence=0.2,
+        confidence_why="Only symptoms were found.",
+        rerun_is_safe_why="The cause is not known.",
+        evidence=quotes,
+        next_steps=tuple(settle),
+    )
+
+
+# --- what the sentences are filled with ---
+
+_URI = re.compile(r"(?:s3[an]?|gs|hdfs|abfss?|wasbs?|dbfs|sftp|file)://[^\s'\",;)\]}>]{1,200}")
+_POKED = re.compile(r"(?:[Pp]oking for (?:the )?(?:file |key |object |prefix )?:?|waiting for) ?([\w:/.*{}=+-]{3,200})")
+_HOST = re.compile(r"(?:https?://(?:[^\s/@]{1,80}@)?|host[='\" ]{1,4})([\w.-]{3,120})")
+_OPERATOR = re.compile(r"<(?:Task|Mapped)\((\w{1,80})\)")
+_ROW_NAMES = {
+    "table_name": "table",
+    "file_name": "file",
+    "line_number": "line",
+    "column_name": "column",
+    "colname": "column",
+    "filename": "file",
+}
+
+
+def _values(best: Match, said: list[Statement], failure: TaskFailure | None) -> dict[str, str]:
+    """Captured groups, then the columns of the matched row, then objects named near the match."""
+    values = dict(best.values)
+    for name, value in (best.statement.values or {}).items():
+        if value is not None:
+            values.setdefault(_ROW_NAMES.get(name, name), str(value))
+    before = said[: said.index(best.statement) + 1]
+    values.setdefault("object", _nearest(before, _URI) or _nearest(before, _POKED) or _field_object(failure))
+    host = _HOST.search(best.statement.text)
+    values.setdefault("host", host.group(1) if host else "")
+    frame = _own_frame(best.statement)
+    values.setdefault("frame", frame)
+    return values
+
+
+def _nearest(before: list[Statement], pattern: re.Pattern[str]) -> str:
+    """The last mention up to the match, within the lines close before it."""
+    for statement in reversed(before[-60:]):
+        mentions = pattern.findall(statement.text[:4000])
+        if mentions:
+            return str(mentions[-1]).rstrip(".:")
+    return ""
+
+
+def _field_object(failure: TaskFailure | None) -> str:
+    fields = failure.fields if failure is not None else {}
+    bucket = fields.get("bucket_name") or fields.get("bucket", "")
+    key = fields.get("bucket_key") or fields.get("key", "")
+    if bucket and key and "://" not in key:
+        return f"s3://{bucket}/{key}"
+    return key or bucket or fields.get("filepath") or fields.get("path") or fields.get("external_task_id", "")
+
+
+def _own_frame(statement: Statement) -> str:
+    """The last line of the user's own code in the traceback of the matched exception."""
+    frames = statement.link.frames if statement.link is not None else ()
+    own = [frame for frame in frames if not re.search(r"site-packages|/lib/python3|<frozen|<template>", frame.file)]
+    return f"{own[-1].file.rpartition('/')[2]}, line {own[-1].line} ({own[-1].function})" if own else ""
+
+
+def _operator(failure: TaskFailure | None, log: TaskLog) -> str:
+    if failure is not None and failure.operator:
+        return failure.operator
+    named = (found.group(1) for line in log.lines[:40] if (found := _OPERATOR.search(line.text)))
+    return next(named, "")
+
+
+# --- another task of the run ---
+
+_TASK_ID = re.compile(r"task_id=([\w.-]{1,250})")
+# Rows that name a defect of this task itself, however weak their strength, unless an input is missing.
+_CAN_FOLLOW = re.compile(
+    r"python\.(?:none|key|index|types|attribute|assertion|removed_api|system_exit)|"
+    r"airflow\.(?:xcom|sensor_timeout|upstream|job|bash|trigger|check|no_rows|external)|"
+    r"os\.(?:file_missing|config_file)|generic\.|frame\.(?:empty|corrupt|json)|s3\.|validate\.|sql\.aborted"
+)
+
+
+def _own_cause(found: list[Match]) -> bool:
+    return bool(found) and found[0].score >= 55 and not _CAN_FOLLOW.match(found[0].signature.name)
+
+
+def _earlier_failure(
+    failure: TaskFailure | None, log: TaskLog, evidence: Sequence[Evidence]
+) -> tuple[Mapping[str, Any], Quote | None] | None:
+    """The row of the run's first failed task, if that is not the task in question."""
+    own = failure.key.task_id if failure is not None else ""
+    own = own or next((found.group(1) for line in log.lines if (found := _TASK_ID.search(line.text))), "")
+    rows: list[tuple[Mapping[str, Any], Quote | None]] = []
+    for item in evidence:
+        if item.source == "run_state":
+            lines = {n: line for n, line in enumerate(item.lines)}
+            rows += [(row, _state_quote(lines.get(n))) for n, row in enumerate(item.rows)]
+    if failure is not None and not rows:
+        rows = [(dataclasses.asdict(state), None) for state in failure.run_state]
+    mine = next((row for row, _ in rows if row.get("task_id") == own), {})
+    began = str(mine.get("end_date") or "")
+    others = [pair for pair in rows if _failed_before(pair[0], own, began)]
+    others.sort(key=lambda pair: (pair[0].get("state") != "failed", str(pair[0].get("end_date") or "~")))
+    return others[0] if others else None
+
+
+def _failed_before(row: Mapping[str, Any], own: str, ended: str) -> bool:
+    if str(row.get("state")) != "failed" or row.get("task_id") in ("", None, own):
+        return False
+    end = str(row.get("end_date") or "")
+    return not own or not ended or not end or end <= ended
+
+
+def _state_quote(line: Any) -> Quote | None:
+    return Quote("run_state", line.text, line.number) if line is not None else None
+
+
+def _blamed(other: tuple[Mapping[str, Any], Quote | None], found: list[Match], said: list[Statement]) -> Diagnosis:
+    """The task failed because another one had; that one's cause is not in sight here."""
+    row, proof = other
+    task = wording.printable(str(row.get("task_id", ""))) or "another task"
+    symptom = found[0].signature.cause if found else ""
+    shown = wording.sentence(symptom, found[0].values) if symptom else ""
+    return Diagnosis(
+        Category.UPSTREAM_FAILURE,
+        f"Task {task} of the same run had failed before; this task only met the consequence.",
+        root_cause_task=task,
+        transience="unknown",
+        rerun_is_safe="no",
+        rerun_is_safe_why="It would work on the missing or old result of the failed task; clear that one first.",
+        confidence=0.75,
+        confidence_why="The run's states show the earlier failure." + (f" Here: {shown}" if shown else ""),
+        evidence=tuple(filter(None, (proof, *(_quotes(found, said) if found else ())))),
+        next_steps=(f"Diagnose {task} and clear it with its downstream tasks.",),
+    )

@@ -1,0 +1,120 @@
+"""dbt: what its summary and its errors say (the database's own message, where quoted, decides before these)."""
+
+# ruff: noqa: E501 - a pattern or a sentence cut in two is harder to read than a long line.
+
+from __future__ import annotations
+
+from airflow_de_agent.core.signatures.signature import Signature as S
+
+SIGNATURES = (
+    S(
+        "dbt.test_failed",
+        "data_quality",
+        90,
+        ("failure in test", "configured to fail if", "fail "),
+        r"Failure in test (?P<test>[\w.]{1,160})|Got (?P<rows>\d{1,12}) results?, configured to fail if|\bFAIL (?P<rows2>\d{1,12}) (?P<test2>[\w.]{1,160})",
+        "dbt test {test|} failed[ on {rows} rows]: the data breaks what it promises.",
+        ("Select the failing rows with the compiled SQL of {test|the test} and see what the source changed.",),
+    ),
+    S(
+        "dbt.freshness",
+        "missing_data",
+        88,
+        ("error stale", "source freshness", "warn stale"),
+        r"ERROR STALE[^\n]{0,20}freshness of (?P<source>[\w.]{1,120})|ERROR STALE",
+        "dbt source {source|} is stale: its newest row is older than allowed.",
+        ("Look at the load of {source|the source}.",),
+        transience="unknown",
+    ),
+    S(
+        "dbt.env_var",
+        "configuration",
+        92,
+        ("env var required but not provided",),
+        r"Env var required but not provided: '(?P<name>[\w.]{1,80})",
+        "dbt needs environment variable {name|}, which is not set on the worker.",
+        ("Set {name|it} in the task's env or the environment's configuration.",),
+    ),
+    S(
+        "dbt.variable",
+        "configuration",
+        88,
+        ("required var ",),
+        r"Required var '(?P<name>[\w.]{1,80})' not found",
+        "dbt var {name|} was not given.",
+        ("Pass --vars with {name|it} or give it a default.",),
+    ),
+    S(
+        "dbt.profile",
+        "configuration",
+        90,
+        (
+            "could not find profile",
+            "no dbt_project.yml",
+            "profiles.yml",
+            "does not have a target named",
+            "invalid project",
+        ),
+        r"Could not find profile named '(?P<name>[^'\n]{1,80})|No dbt_project\.yml|profile '(?P<name2>[^'\n]{1,80})' does not have a target named|Path '[^'\n]{1,160}profiles\.yml?' does not exist|Invalid (?:value for '--profiles-dir'|project)",
+        "dbt does not find its project, profile or target {name|}.",
+        ("Check --project-dir, --profiles-dir and --target on the worker.",),
+    ),
+    S(
+        "dbt.ref_missing",
+        "code_error",
+        88,
+        ("which was not found", "depends on a node named", "depends on a source named", "is disabled"),
+        r"[Mm]odel '(?P<model>[\w.]{1,160})'[^\n]{0,80}depends on a (?P<kind>node|source) named '(?P<node>[\w.]{1,120})' which (?:was not found|is disabled)",
+        "dbt model {model|} refers to {node|a model or source} that does not exist or is disabled.",
+        ("Add or enable {node|it}, or correct the ref/source.",),
+    ),
+    S(
+        "dbt.compilation",
+        "code_error",
+        76,
+        ("compilation error", "parsing error", "jinja"),
+        r"Compilation Error|Parsing Error(?: in)?|dbt[^\n]{0,60}(?:macro|jinja)[^\n]{0,60}(?:undefined|not found)|'(?P<macro>[\w.]{1,80})' is undefined",
+        "dbt cannot compile the project.",
+        unless=("sql compilation error", "snowflake", "database error"),
+    ),
+    S(
+        "dbt.deps",
+        "missing_dependency",
+        88,
+        (
+            "dbt deps",
+            "is not supported with",
+            "required version of dbt",
+            "package not found",
+            "this version of dbt",
+            "could not find adapter type",
+        ),
+        r"[Rr]un .?dbt deps|This version of dbt is not supported|Could not find adapter type (?P<adapter>\w{1,40})|packages? (?:\w{1,40} )?(?:was )?not found in the package index|dbt_packages",
+        "A dbt package or adapter {adapter|} is missing or of the wrong version.",
+        ("Run dbt deps at deployment and pin the adapter's version.",),
+    ),
+    S(
+        "dbt.database_error",
+        "sql_error",
+        56,
+        ("database error in model", "database error in snapshot", "database error in seed", "database error in test"),
+        r"Database Error in (?P<kind>\w{1,20}) (?P<model>[\w.]{1,160})",
+        "The database refused the SQL of dbt {kind|model} {model|}.",
+    ),
+    S(
+        "dbt.contract",
+        "data_quality",
+        82,
+        ("contract violation", "has an enforced contract that failed", "contract error"),
+        "",
+        "The model's columns break its enforced contract.",
+    ),
+    S(
+        "dbt.summary",
+        "unknown",
+        10,
+        ("completed with", "done. pass=", "encountered an error:"),
+        r"Completed with \d{1,5} errors?|Done\. PASS=\d{1,6}|Encountered an error:",
+        "dbt ended with errors.",
+    ),
+)

@@ -1,0 +1,177 @@
+"""What a failure says, as single statements with the weight of the place where each was said.
+
+Rules kept here: what ended the task weighs most; what it said before weighs by level; what recovered, what belongs to
+an earlier attempt and what merely echoes a command or a query weighs little; frames and code of tracebacks are not
+statements.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from airflow_de_agent.core.evidence import Evidence, Line
+from airflow_de_agent.core.failure import CapturedException, TaskFailure
+from airflow_de_agent.core.task_log import TaskLog
+
+# How far a statement of each place counts as the cause of the failure.
+WEIGHTS = {
+    "exception": 1.0,
+    "verdict": 1.0,
+    "redshift": 0.97,
+    "lambda_errors": 0.97,
+    "evidence": 0.85,
+    "error": 0.86,
+    "warning": 0.76,
+    "output": 0.8,
+    "info": 0.62,
+    "echo": 0.2,
+}
+RECOVERED = 0.75
+EARLIER_ATTEMPT = 0.5
+
+
+class Statement(NamedTuple):
+    """One thing said: `text` with white space folded, `place` a key of `WEIGHTS`, `line` its number in `source`.
+
+    `link` is the exception it is the text of; `values` are the columns of the row it is made of.
+    """
+
+    text: str
+    place: str
+    weight: float
+    source: str
+    line: int | None
+    link: CapturedException | None = None
+    values: Mapping[str, Any] | None = None
+
+
+def statements(failure: TaskFailure | None, log: TaskLog, evidence: Sequence[Evidence]) -> list[Statement]:
+    """All statements, in the order in which they were said; what ended the task last."""
+    final = final_chain(failure, log)
+    said = list(_from_log(log))
+    for chain in log.exceptions:
+        if chain is not final:
+            said += [_of_link(link, "error", "task_log") for link in chain]
+    for item in evidence:
+        said += _from_evidence(item)
+    source = "exception" if failure is not None and final is failure.exceptions else "task_log"
+    said += [_of_link(link, "exception", source) for link in final]
+    if failure is not None and failure.reason:
+        said.append(Statement(_folded(failure.reason), "verdict", 1.0, "exception", None))
+    return said
+
+
+def final_chain(failure: TaskFailure | None, log: TaskLog) -> tuple[CapturedException, ...]:
+    """The exceptions that ended the task, first cause first; empty when it was ended from outside."""
+    if failure is not None and failure.exceptions:
+        return failure.exceptions
+    if not log.exceptions:
+        return ()
+    last = log.exceptions[-1]
+    number = max((link.line or 0 for link in last), default=0)
+    marks = [line.number for line in log.lines if _ENDED.search(line.text)]
+    if marks:
+        return last if number >= marks[0] else ()
+    return last if number >= log.total_lines - 15 else ()
+
+
+# The records in which Airflow 2 and 3 say that the task's own code raised.
+_ENDED = re.compile(r"(?:ERROR|CRITICAL|FATAL)\W{1,4}Task failed with exception|Failed to execute (?:job|task)")
+_HEAD = re.compile(
+    r"(?:\[?[\d:.,+TZ -]{8,35}\]? )?(?:\{{1,2}[^}\n]{1,120}\}{1,2} )?"
+    r"(DEBUG|INFO|WARN(?:ING)?|ERROR|CRITICAL|FATAL)\b[ :-]"
+)
+_INNER = re.compile(
+    r"\b(?:(ERROR|FATAL|CRITICAL|SEVERE|Error|Exception|Traceback|[Ff]atal|[Ff]ailed|FAILED|FAIL|Caused by)"
+    r"|(WARN(?:ING)?)|(INFO|DEBUG))\b|\w(Error|Exception)\b"
+)
+_OUTPUT = re.compile(
+    r"subprocess|pod_manager|glue\.py|ecs\.py|batch|task_log_fetcher|emr|spark|ssh|docker|lambda_function|databricks"
+    r"|\[base\]|dbt|stdout|stderr"
+)
+_ECHO = re.compile(
+    r"Executing|Running statement|Running command|Running: |Exporting env vars|Rendered|Spark-Submit cmd"
+    r"|EcsOperator overrides|Using command"
+)
+_RECOVERED = re.compile(
+    r"retry(?:ing)?\b|will retry|retries left|recovered|succeeded|falling back|fallback|continuing|ignor(?:ed|ing)"
+    r"|non-fatal|best[- ]effort|optional|deprecat|FutureWarning|previous attempt|earlier attempt|backing off"
+    r"|not critical|harmless|expected and",
+    re.IGNORECASE,
+)
+_VERDICT = re.compile(
+    r"return code -\d|Process terminated by signal|externally set to|shouldn't be running anymore|Task killed|"
+    r"heartbeat|zombie|killed externally|return code 143|return code 137"
+)
+_ATTEMPT = re.compile(r"Starting attempt (\d+) of")
+_FOLDED_AWAY = re.compile(r"\(\d+ more lines? like \d+")
+
+
+def _from_log(log: TaskLog) -> Iterator[Statement]:
+    last_start = max((line.number for line in log.lines if _ATTEMPT.search(line.text)), default=0)
+    place, frame = "output", False
+    for line in log.lines:
+        text = _folded(line.text)
+        was_frame, frame = frame, line.text.lstrip().startswith('File "')
+        if frame or (was_frame and line.text.startswith("    ")) or _FOLDED_AWAY.match(text):
+            continue
+        place = _place(text, place)
+        weight = WEIGHTS[place] * (RECOVERED if _RECOVERED.search(text[:2000]) else 1.0)
+        yield Statement(
+            text, place, weight * (EARLIER_ATTEMPT if line.number < last_start else 1.0), "task_log", line.number
+        )
+
+
+def _place(text: str, before: str) -> str:
+    """The place of a line; one without a head of its own belongs to the record before."""
+    head = _HEAD.match(text)
+    if _VERDICT.search(text[:600]):
+        return "verdict"
+    if head is None:
+        return before if before == "echo" or not _INNER.search(text[:200]) else _inner(text, before)
+    if _ECHO.search(text[: head.end() + 60]):
+        return "echo"
+    level = head.group(1)
+    if level in ("INFO", "DEBUG"):
+        return _inner(text[head.end() :], "output" if _OUTPUT.search(text[: head.end()]) else "info")
+    return "warning" if level.startswith("WARN") else "error"
+
+
+def _inner(text: str, otherwise: str) -> str:
+    """What a line says of its own level: programs started by a task log through it at INFO."""
+    found = _INNER.search(text[:300])
+    if found is None:
+        return otherwise
+    if found.group(1) or found.group(4):
+        return "error"
+    return "warning" if found.group(2) else "info"
+
+
+def _of_link(link: CapturedException, place: str, source: str) -> Statement:
+    return Statement(_folded(f"{link.type}: {link.message}"), place, WEIGHTS[place], source, link.line, link)
+
+
+def _from_evidence(item: Evidence) -> Iterator[Statement]:
+    if item.source in ("run_state", "recent_runs", "task_log", "exception"):
+        return
+    place = item.source if item.source in WEIGHTS else "evidence"
+    for n, line in enumerate(item.lines):
+        row = item.rows[n] if n < len(item.rows) else None
+        yield Statement(_row_text(row, line), place, WEIGHTS[place], item.source, line.number, None, row)
+
+
+# Columns that hold data or the query itself, whose words say nothing of the cause.
+_DATA_COLUMNS = re.compile(r"raw_|query_text|querytxt|sql|value", re.I)
+
+
+def _row_text(row: Mapping[str, Any] | None, line: Line) -> str:
+    if row is None:
+        return _folded(line.text)
+    told = {name: value for name, value in row.items() if value is not None and not _DATA_COLUMNS.search(name)}
+    return " ".join(f"{name}={_folded(str(value))}" for name, value in told.items())
+
+
+def _folded(text: str) -> str:
+    return " ".join(text.split())
