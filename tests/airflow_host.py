@@ -83,7 +83,7 @@ class AirflowHost:
             "AIRFLOW__SCHEDULER__LOCAL_TASK_JOB_HEARTBEAT_SEC": "3",
             "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "2",
             "AIRFLOW__SCHEDULER__MIN_FILE_PROCESS_INTERVAL": "2",
-            "AIRFLOW__LOGGING__LOGGING_LEVEL": "INFO",
+            "AIRFLOW__WORKERS__MISSING_DAG_RETRIES": "0",
         }
 
     # --- processes -------------------------------------------------------------------------------------------------

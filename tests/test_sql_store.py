@@ -1,0 +1,50 @@
+"""The SQL store on real SQLite and PostgreSQL."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from airflow_de_agent.adapters.sql_store import SqlStore
+from airflow_de_agent.core.errors import StoreError
+from tests import airflow_host, store_contract
+from tests.store_contract import StoreContract
+
+_numbers = itertools.count()
+
+
+class TestSqlite(StoreContract):
+    """On SQLite."""
+
+    @pytest.fixture
+    def store(self, tmp_path: Path) -> SqlStore:
+        return SqlStore(f"sqlite:///{tmp_path / 'de_agent' / 'diagnoses.db'}")
+
+
+class TestPostgres(StoreContract):
+    """On PostgreSQL."""
+
+    @pytest.fixture
+    def store(self, postgres: str) -> Iterator[SqlStore]:
+        yield SqlStore(airflow_host.create_database(postgres, f"store{next(_numbers)}"))
+
+
+def test_two_processes_may_share_a_file(tmp_path: Path) -> None:
+    """A second store on the same file sees what the first one wrote."""
+    url = f"sqlite:///{tmp_path / 'd.db'}"
+    first, second = SqlStore(url), SqlStore(url)
+    first.add(store_contract.record(store_contract.key()), window=60)
+    assert second.find(store_contract.key()) is not None
+
+
+@pytest.mark.parametrize(
+    "url", ["nonsense", "postgresql://etl:hunter2secret@127.0.0.1:1/x", "sqlite:////proc/none/x.db", "mongodb://x"]
+)
+def test_a_store_that_cannot_be_used_says_so_without_its_password(url: str) -> None:
+    """Whatever is wrong with the URL or the database is one error of ours."""
+    with pytest.raises(StoreError) as caught:
+        SqlStore(url)
+    assert "hunter2secret" not in str(caught.value)
