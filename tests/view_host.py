@@ -10,13 +10,13 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from playwright.sync_api import Browser, sync_playwright
 
-from tests.airflow_host import ROOT, AirflowHost, create_database, postgres
+from tests.airflow_host import ROOT, AirflowHost, create_database
 
 DAGS = """
 import datetime
@@ -78,24 +78,27 @@ def environment_of(major: int) -> Path:
 
 @contextlib.contextmanager
 def failed_airflow(
-    major: int, directory: Path, extra: dict[str, str], server: Callable[[AirflowHost], None]
+    major: int,
+    directory: Path,
+    postgres: str,
+    extra: Mapping[str, str],
+    server: Callable[[AirflowHost], None] = lambda _: None,
 ) -> Iterator[AirflowHost]:
     """An Airflow of that major whose two DAGs have failed; `server` starts what shows them, where `start` does not."""
     dags = directory / "dags"
     dags.mkdir(parents=True)
     (dags / "shop.py").write_text(DAGS)
-    with postgres(directory / "postgres") as uri:
-        database = create_database(uri, f"view{major}")
-        host = AirflowHost(environment_of(major), directory / "home", dags, database, extra=extra)
-        try:
-            host.start()
-            server(host)
-            for dag_id in ("shop", "payroll"):
-                trigger(host, dag_id)
-            wait_until(lambda: {"extract", "chunk", "pay"} <= {d["task_id"] for d in host.diagnoses()}, 120)
-            yield host
-        finally:
-            host.stop()
+    database = create_database(postgres, f"view{major}")
+    host = AirflowHost(environment_of(major), directory / "home", dags, database, extra=extra)
+    try:
+        host.start()
+        server(host)
+        for dag_id in ("shop", "payroll"):
+            trigger(host, dag_id)
+        wait_until(lambda: {"extract", "chunk", "pay"} <= {d["task_id"] for d in host.diagnoses()}, 120)
+        yield host
+    finally:
+        host.stop()
 
 
 def trigger(host: AirflowHost, dag_id: str) -> None:
