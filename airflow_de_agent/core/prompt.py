@@ -64,7 +64,7 @@ in the evidence. get_cloudwatch_lambda_errors: argument = a Lambda function name
 _WORTH = {"task_log": 50, "exception": 20, "redshift": 14, "lambda_errors": 14, "run_state": 8, "recent_runs": 5}
 _OTHER_WORTH = 6
 _LINE_LIMIT = 700
-_TELLING = re.compile(
+TELLING = re.compile(
     r"error|exception|fail|denied|refused|not found|no such|cannot|could not|unable|invalid|missing|killed|abort"
     r"|timed? ?out|timeout|exceed|exhaust|traceback|fatal|critical|sig(?:term|kill)|oom|throttl|expired|deadlock"
     r"|conflict|violat",
@@ -200,7 +200,7 @@ def _keep(lines: Sequence[Line], room: int) -> tuple[Line, ...]:
     """The most telling lines that fit, in order: those that speak of an error first, the last before the first."""
     cut = [Line(line.number, _cut(line.text, _LINE_LIMIT)) for line in lines]
     kept: set[int] = set()
-    for n in sorted(range(len(cut)), key=lambda n: (not _TELLING.search(cut[n].text), -n)):
+    for n in sorted(range(len(cut)), key=lambda n: (not TELLING.search(cut[n].text), -n)):
         cost = _line_tokens(cut[n])
         if cost <= room:
             kept.add(n)

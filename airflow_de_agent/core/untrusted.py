@@ -21,8 +21,9 @@ WITHHELD = "[withheld: gives orders to the reader]"
 
 _GAP = r"[\W_]+(?:\w+[\W_]+){0,4}?"
 _ORDERS = (
-    rf"\b(?:ignore|disregard|forget|override|bypass|stop following|do(?:n'?t| not) (?:follow|obey)){_GAP}"
-    r"(?:instructions?|instructed|prompts?|directions|directives|guidelines)\b",
+    # file and key names write orders with underscores, so words end at anything but a letter
+    rf"(?<![a-z])(?:ignore|disregard|forget|override|bypass|stop following|do(?:n'?t| not) (?:follow|obey)){_GAP}"
+    r"(?:instructions?|instructed|prompts?|directions|directives|guidelines)(?![a-z])",
     r"\b(?:ignore|disregard|forget|override)[\W_]+(?:all[\W_]+|any[\W_]+)?(?:of[\W_]+)?(?:the[\W_]+|your[\W_]+|my[\W_]+)?"
     r"(?:above|previous|prior|earlier|preceding|other)[\W_]+(?:\w+[\W_]+)?(?:rules|commands|orders|context|text|tasks?|messages?)\b",
     r"\b(?:ignore|disregard|forget) (?:everything|anything|all of) (?:above|before|else|you|that|the)\b",
@@ -38,7 +39,7 @@ _ORDERS = (
     r"</?(?:information|instructions?|system|assistant|important)\s*>",
     r"\b(?:before|after) you (?:can (?:solve|do|answer)|do that|solve|answer|summari[sz]e)\b",
     r"\bdo the following first\b",
-    r"\b(?:reply|respond|answer|report|say|tell|claim|conclude|announce)\b.{0,40}?\b(?:that|is|it's|everything|all|with)\b"
+    r"\b(?:reply|respond|answer|report|say|tell|claim|conclude|announce)\b.{0,40}?\b(?:that|it's|it is|everything)\b"
     r".{0,40}?\b(?:fine|well|healthy|no (?:action|problem|issue|failure)s?|nothing (?:is )?(?:wrong|failed)"
     r"|pwned|hacked|safe to re-?run)\b",
     r"\b(?:reply|respond|answer|print|output|repeat|say)[\W_]+(?:(?:only|exactly|just|simply|verbatim)\b"
@@ -85,7 +86,7 @@ def withhold(text: str) -> tuple[str, str]:
         start = after
     if not taken:  # the order spans a sentence end
         return WITHHELD, text
-    return " ".join(kept), " ".join(taken)
+    return _ADDRESS.sub("[link]", " ".join(kept)), " ".join(taken)
 
 
 @dataclasses.dataclass(frozen=True)
