@@ -67,10 +67,14 @@ class AwsServer:
         from moto.server import MotoRequestHandler
         from werkzeug.serving import make_server
 
+        class Quiet(MotoRequestHandler):  # type: ignore[misc]
+            def log_request(self, *_: Any) -> None:
+                """Say nothing."""
+
         self._moto = DomainDispatcherApplication(create_backend_app)
-        self._server = make_server("127.0.0.1", 0, self._answer, threaded=True, request_handler=MotoRequestHandler)
+        self._server = make_server("127.0.0.1", 0, self._answer, threaded=True, request_handler=Quiet)
         self.url = f"http://127.0.0.1:{self._server.server_port}"
-        self._released = threading.Event()
+        self._released, self._one_writer = threading.Event(), threading.Lock()
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
         self.reset()
 
@@ -126,7 +130,8 @@ class AwsServer:
     def _served(self, operation: str, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         service = operation.partition(".")[0]
         if service not in self.own:
-            return self._moto(environ, start_response)
+            with self._one_writer if service == "DynamoDB" else contextlib.nullcontext():
+                return list(self._moto(environ, start_response))  # moto's condition and write are two steps
         body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
         fields = json.loads(body or b"{}") | {"_path": environ["PATH_INFO"]}
         answer = self.own[service](operation.partition(".")[2], fields)
@@ -149,7 +154,7 @@ def _operation(environ: dict[str, Any]) -> str:
 
 def action_of(operation: str) -> str:
     service, _, name = operation.partition(".")
-    return f"{({'Logs': 'logs', 'MWAA': 'airflow', 'RedshiftData': 'redshift-data'}).get(service, service)}:{name}"
+    return f"{({'Logs': 'logs', 'MWAA': 'airflow', 'RedshiftData': 'redshift-data', 'DynamoDB': 'dynamodb'}).get(service, service)}:{name}"
 
 
 def _send(start_response: Any, status: int, fields: dict[str, Any]) -> Iterable[bytes]:
