@@ -9,16 +9,73 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import Protocol
 
 from airflow_de_agent.core.answer import unseen_values
 from airflow_de_agent.core.diagnosis import Diagnosis, Quote
+from airflow_de_agent.core.errors import StoreError
 from airflow_de_agent.core.evidence import Evidence
-from airflow_de_agent.core.prompt import TELLING, VERSION, Prompt
+from airflow_de_agent.core.failure import TaskFailure
+from airflow_de_agent.core.prompt import TELLING, VERSION, Prompt, build
+from airflow_de_agent.core.second_opinion import Opinion
 
 _MASK = re.compile(r"\b[0-9a-f]{8,}\b|\d+", re.IGNORECASE)
 _CHANGING = ("recent_runs",)  # grows with every run, also when nothing else changes
+
+
+class Keeper(Protocol):
+    """Where opinions are kept: text under a key until `expires_at` (Unix time). Both may raise `StoreError`."""
+
+    def recall(self, key: str, *, now: float) -> str | None:
+        """The text, unless it is absent or has expired."""
+
+    def remember(self, key: str, text: str, *, expires_at: float) -> None:
+        """Keep a text; a later one replaces it."""
+
+
+@dataclasses.dataclass(frozen=True)
+class OpinionCache:
+    """Asks only what is not known. `now` gives Unix time; `seconds` is how long an opinion is good."""
+
+    keeper: Keeper
+    now: Callable[[], float]
+    model: str
+    seconds: float = 86400.0
+
+    def opinion(
+        self,
+        fingerprint: str,
+        failure: TaskFailure,
+        evidence: Sequence[Evidence],
+        rules: Diagnosis,
+        ask: Callable[[], Opinion],
+    ) -> Opinion:
+        """The kept opinion where it fits the new evidence, else what `ask` gives, kept if a model made it."""
+        key = cache_key(fingerprint, self.model, evidence)
+        kept = self._recall(key)
+        reused = reuse(kept, rules, build(failure, evidence, rules)) if kept else None
+        if reused:
+            return Opinion(reused)
+        fresh = ask()
+        if fresh.diagnosis.engine == "gemini":
+            self._remember(key, fresh.diagnosis)
+        return fresh
+
+    def _recall(self, key: str) -> Diagnosis | None:
+        try:
+            text = self.keeper.recall(key, now=self.now())
+            return Diagnosis.from_json(json.loads(text)) if text else None
+        except (StoreError, ValueError):
+            return None
+
+    def _remember(self, key: str, diagnosis: Diagnosis) -> None:
+        try:
+            self.keeper.remember(key, json.dumps(diagnosis.to_json()), expires_at=self.now() + self.seconds)
+        except StoreError:
+            return
 
 
 def cache_key(fingerprint: str, model: str, evidence: Iterable[Evidence]) -> str:
