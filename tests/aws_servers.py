@@ -152,9 +152,13 @@ def _operation(environ: dict[str, Any]) -> str:
     return ""
 
 
+IAM_SERVICES = {"Logs": "logs", "MWAA": "airflow", "RedshiftData": "redshift-data", "DynamoDB": "dynamodb"}
+
+
 def action_of(operation: str) -> str:
+    """The IAM action of an operation."""
     service, _, name = operation.partition(".")
-    return f"{({'Logs': 'logs', 'MWAA': 'airflow', 'RedshiftData': 'redshift-data', 'DynamoDB': 'dynamodb'}).get(service, service)}:{name}"
+    return f"{IAM_SERVICES.get(service, service)}:{name}"
 
 
 def _send(start_response: Any, status: int, fields: dict[str, Any]) -> Iterable[bytes]:

@@ -293,8 +293,8 @@ def with_gaps(evidence: Evidence, failures: list[CallFailed]) -> Evidence:
 class Clients:
     """boto3 clients by service name, built when first asked for, without retries of their own, with short timeouts.
 
-    `session` holds the arguments of `boto3.Session` (region_name, aws_access_key_id, …); what is absent boto3 finds
-    by its own rules, among them AWS_ENDPOINT_URL.
+    `session` holds the arguments of `boto3.Session` (region_name, aws_access_key_id, …), and with them ``role_arn`` and
+    ``external_id`` of a role to take; what is absent boto3 finds by its own rules, among them AWS_ENDPOINT_URL.
     """
 
     def __init__(self, session: Mapping[str, Any] | None = None, endpoint_url: str | None = None) -> None:
@@ -319,7 +319,7 @@ class Clients:
         from botocore.exceptions import BotoCoreError
 
         try:
-            self._session = self._session or boto3.Session(**self._arguments)
+            self._session = self._session or self._opened(boto3.Session)
             client = self._build(service)
             if "amazonaws." not in client.meta.endpoint_url:
                 # a gateway or a test answers under one name: no "env." or "api." may be put before it
@@ -330,6 +330,24 @@ class Clients:
             words = {name: "" for name in ("action", "resource", "principal", "region", "endpoint")}
             words |= {"service": service, "code": type(exc).__name__, "message": str(exc), "action": f"use {service}"}
             raise CallFailed(remedy.reason.format(**words), remedy.cure.format(**words), words["code"]) from exc
+
+    def _opened(self, session: Callable[..., Any]) -> Any:
+        """A session, under the role of the connection where it names one (for an hour)."""
+        arguments = dict(self._arguments)
+        role, external_id = arguments.pop("role_arn", ""), arguments.pop("external_id", "")
+        self._session = session(**arguments)
+        if not role:
+            return self._session
+        calls = Calls(self._build("sts"), time.monotonic() + 5.0, resource=role)
+        more = {"ExternalId": external_id} if external_id else {}
+        answer = calls("assume_role", expects="Credentials", RoleArn=role, RoleSessionName="de-agent", **more)
+        keys = answer["Credentials"]
+        return session(
+            aws_access_key_id=keys["AccessKeyId"],
+            aws_secret_access_key=keys["SecretAccessKey"],
+            aws_session_token=keys["SessionToken"],
+            region_name=self._session.region_name,
+        )
 
     def _build(self, service: str, **options: Any) -> Any:
         from botocore.config import Config
