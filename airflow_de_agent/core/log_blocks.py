@@ -15,6 +15,8 @@ RUN = b"\x1e"  # separates the texts that carriage returns laid over one another
 # Deleting these leaves the template of a line: numbers, timestamps and hexadecimal ids vanish.
 VARYING = b"0123456789abcdefABCDEF-"
 
+_EVENTS = re.compile(rb'\s{0,10}\{\s?"(events|content)":\s?\[\s?\{[^\n]{20}')
+_EVENT_MARKS = {b"events": b'"message":', b"content": b'{"timestamp":'}
 _LOUD_WORDS = (b"error", b"exception", b"traceback", b"fail", b"fatal", b"denied", b"killed")
 _TERMINAL_CODES = re.compile(rb"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b\n]{0,500}(?:\x07|\x1b\\)|[@-Z\\^_])?")
 _KEY_BEGIN = re.compile(rb"-----BEGIN [A-Z ]{0,40}PRIVATE KEY")
@@ -27,7 +29,7 @@ def blocks(chunks: Iterable[bytes]) -> Iterator[bytes]:
     clean = _Cleaner()
     parts: list[bytes] = []
     size = 0
-    for chunk in _shortened(chunks):
+    for chunk in _shortened(_apart(chunks)):
         parts.append(chunk)
         size += len(chunk)
         if size >= BLOCK_BYTES and b"\n" in chunk:
@@ -39,6 +41,24 @@ def blocks(chunks: Iterable[bytes]) -> Iterator[bytes]:
     rest = b"".join(parts)
     if rest:
         yield clean(rest)
+
+
+def _apart(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """The chunks; a JSON document of events on one line (of CloudWatch, of Airflow's REST API) gets a line for each."""
+    mark = b""
+    held = b""
+    for n, chunk in enumerate(chunks):
+        if n == 0:
+            match = _EVENTS.match(chunk)
+            mark = _EVENT_MARKS[match[1]] if match else b""
+        if mark:
+            chunk = (held + chunk).replace(mark, b"\n" + mark)
+            # a mark may be cut in two by the end of a chunk
+            held = chunk[-len(mark) + 1 :]
+            chunk = chunk[: -len(mark) + 1]
+        yield chunk
+    if held:
+        yield held
 
 
 def _shortened(chunks: Iterable[bytes]) -> Iterator[bytes]:

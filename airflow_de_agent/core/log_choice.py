@@ -168,33 +168,31 @@ def _weight(record: Record, count: int) -> float:
 
 
 def _folded(units: list[_Unit], found: Sequence[Record], counts: Sequence[int]) -> list[_Unit]:
-    """Units that differ in numbers only become the first of them, a count, and the last."""
+    """Of units that differ in numbers only: the first, a count, and those few whose numbers may be codes."""
     groups: dict[str, list[_Unit]] = {}
     for unit in units:
         groups.setdefault(_fold_key(found[unit.at]), []).append(unit)
     kept: list[_Unit] = []
     for group in groups.values():
         count = max(len(group), counts[group[0].at])
-        if count < 3 or found[group[0].at].traceback and len(group) < 3:
-            kept.extend(group)
-            continue
-        first, last = group[0], group[-1]
-        number = first.lines[0].number
-        note = f"({count - 1} more lines like {number}, among them {last.lines[0].number})"
-        weight = max(unit.weight for unit in group)
-        kept.append(_Unit(first.at, [*first.lines, Line(last.lines[0].number, note)], weight))
-        if last is not first and _DIGITS.sub("", last.lines[0].text) != _DIGITS.sub("", first.lines[0].text):
-            kept.append(last)
+        kept.extend(group if count < 3 else _fold(group, count, found))
     return kept
+
+
+def _fold(group: list[_Unit], count: int, found: Sequence[Record]) -> list[_Unit]:
+    first, last = group[0], group[-1]
+    note = f"({count - 1} more lines like {first.lines[0].number}, among them {last.lines[0].number})"
+    lines = [*first.lines, Line(last.lines[0].number, note)]
+    kinds = {_NUMBERS.sub("#", found[unit.at].first[:400]): unit for unit in group}
+    others = [unit for unit in kinds.values() if unit is not first] if 1 < len(kinds) < 4 else []
+    return [_Unit(first.at, lines, max(unit.weight for unit in group)), *others]
 
 
 def _fold_key(record: Record) -> str:
     text = record.first if record.first.strip() else record.lines[-1].text
     if record.traceback:
         text += "|" + record.lines[-1].text
-    # in what an error says, a short number may be its code
-    text = _DIGITS.sub("0", text[:400]) if record.level == "INFO" else text[:400]
-    return f"{record.level}|{record.place}|{_NUMBERS.sub('#', text)}"
+    return f"{record.level}|{record.place}|{_DIGITS.sub('0', _NUMBERS.sub('0', text[:400]))}"
 
 
 def _shown(record: Record) -> list[Line]:

@@ -60,6 +60,7 @@ _STRUCTURAL = frozenset(
 )
 _CONTINUED = re.compile(r"[ \t]|Caused by: |The above exception was|During handling of the above|\Z")
 _JAVA_FRAME = re.compile(r"\s+at [\w.$<>/]+\(|\s+\.\.\. \d+ more|Caused by: ")
+_JSON = json.JSONDecoder(strict=False)
 _LONGEST = 32 * 1024
 
 
@@ -178,7 +179,7 @@ def _without_stream(text: str) -> str:
     match = _EVENT_FIELD.match(text)
     if match:
         try:
-            return str(json.JSONDecoder(strict=False).raw_decode(text, match.end() - 1)[0])
+            return str(_JSON.raw_decode(text, match.end() - 1)[0])
         except ValueError:
             return text
     return text
@@ -186,10 +187,11 @@ def _without_stream(text: str) -> str:
 
 def _json_object(text: str) -> dict[str, Any] | None:
     try:
-        fields = json.loads(text, strict=False)
+        fields, end = _JSON.raw_decode(text)
     except (ValueError, RecursionError):
         return None
-    return fields if isinstance(fields, dict) and ("event" in fields or "message" in fields) else None
+    told = isinstance(fields, dict) and ("event" in fields or "message" in fields)
+    return fields if told and not text[end : end + 40].strip(' ,]}\n"') else None
 
 
 def _of_fields(number: int, fields: dict[str, Any], raw: bytes) -> Record:
