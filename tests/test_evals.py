@@ -6,6 +6,8 @@ import argparse
 import dataclasses
 import gzip
 import json
+import re
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -185,3 +187,43 @@ def test_a_failure_can_be_quoted_without_a_log():
     told, states = from_failure(failure)
     assert told.lines[0].text == "KeyError: 'model'" and states.rows[0]["task_id"] == "train"
     assert from_failure(dataclasses.replace(failure, run_state=()))[1].status == "empty"
+
+
+# --- the published corpus ----------------------------------------------------------------------------------------
+
+
+def corpus_text(case: evals.Case) -> str:
+    return b"".join(evals.read_log(case.log)).decode("utf-8", "replace")
+
+
+def test_the_corpus_covers_every_category():
+    """At least 100 cases, three of each category, long logs, both majors, secrets, orders and outside evidence."""
+    labels = [case.label for case in evals.read_cases(CORPUS)]
+    counts = Counter(label["category"] for label in labels)
+    assert len(labels) >= 100 and min(counts[category.value] for category in Category) >= 3
+    assert {label["airflow"] for label in labels} == {"2", "3"}
+    assert sum("secrets" in label for label in labels) >= 10 and sum("injection" in label for label in labels) >= 5
+    assert sum(label["key_line_in"] == "evidence" for label in labels) >= 5
+    assert sum(label["log_lines"] > 20_000 for label in labels) >= 2
+
+
+def test_every_label_is_borne_out_by_its_log():
+    """Key lines, secrets and orders stand where the label says, and every category is one of ours."""
+    for case in evals.read_cases(CORPUS):
+        label, told = case.label, evals.squeezed(json.dumps(case.label.get("evidence", {}), ensure_ascii=False))
+        log = evals.squeezed(corpus_text(case))
+        assert {label["category"], *label["also_acceptable"]} <= {category.value for category in Category}, case.id
+        where = {"log": log, "evidence": evals.squeezed(told), "none": ""}[label["key_line_in"]]
+        assert evals.squeezed(label["key_line"]) in where, case.id
+        assert all(evals.squeezed(text) in log for text in label.get("secrets", ())), case.id
+        assert all(evals.squeezed(text) in log + told for text in label.get("orders", ())), case.id
+
+
+def test_the_corpus_names_no_machine_and_no_real_secret():
+    """Paths of the machine that made it are gone, and every planted secret says that it is fake."""
+    for case in evals.read_cases(CORPUS):
+        text = corpus_text(case) + json.dumps(case.label)
+        assert not re.search(r"/work/|/root/|/tmp/evals|pyenv", text), case.id
+        assert all(
+            re.search("fake|f4ke|fa4e|RkFLRWZha2", secret, re.IGNORECASE) for secret in case.label.get("secrets", ())
+        ), case.id

@@ -1,0 +1,1 @@
+select o.order_id, o.amount, o.discount_pct from staging.orders o
