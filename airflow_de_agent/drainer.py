@@ -89,12 +89,15 @@ def _start(directory: Path, lock: int, handover: Mapping[str, Any]) -> None:
 
 
 class Work(Protocol):
-    """What a drainer does: `work` one round and say whether there was anything; `idle_seconds` to wait for the next."""
+    """What a drainer does, and how many seconds it waits for more."""
 
     idle_seconds: float
 
     def work(self) -> bool:
-        """Do what there is to do."""
+        """Do what there is to do; whether there was anything."""
+
+    def has_news(self) -> bool:
+        """Whether something waits that was not tried yet."""
 
 
 def drain(spool: Spool, intake: Work, lock: int, deadline: float = math.inf) -> None:
@@ -106,7 +109,7 @@ def drain(spool: Spool, intake: Work, lock: int, deadline: float = math.inf) -> 
     while held is not None:
         _until_idle(intake, deadline)
         os.close(held)
-        held = spool.take_lock() if spool.pending() and time.monotonic() < deadline else None
+        held = spool.take_lock() if intake.has_news() and time.monotonic() < deadline else None
 
 
 def _until_idle(intake: Work, deadline: float) -> None:
@@ -114,10 +117,10 @@ def _until_idle(intake: Work, deadline: float) -> None:
     while time.monotonic() < deadline:
         if intake.work():
             last_work = time.monotonic()
-        elif time.monotonic() - last_work >= intake.idle_seconds:
+            continue
+        time.sleep(POLL_SECONDS)
+        if time.monotonic() - last_work >= intake.idle_seconds:
             return
-        else:
-            time.sleep(POLL_SECONDS)
 
 
 def drain_here(spool: Spool, handover: Mapping[str, Any]) -> None:

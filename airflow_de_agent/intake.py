@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
+import traceback
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -31,10 +32,13 @@ class Intake:
         delivered = self.agent.deliver_due()
         return bool(done) or delivered
 
+    def has_news(self) -> bool:
+        """Whether there is an entry that was not tried yet."""
+        return any(_stem(entry) not in self._not_before for entry in self.spool.pending())
+
     def _due(self, entry: Entry) -> bool:
         grace = RUN_GRACE_SECONDS if entry.kind == "run" else 0.0
-        stem = entry.path.name.partition(".")[0]
-        return time.time() >= max(entry.written_at + grace, self._not_before.get(stem, 0.0))
+        return time.time() >= max(entry.written_at + grace, self._not_before.get(_stem(entry), 0.0))
 
     def _take(self, entry: Entry) -> bool:
         begun = self.spool.begin(entry)
@@ -51,6 +55,10 @@ class Intake:
             return False
         except StoreAway as exc:
             self._keep_for_later(begun, values, exc)
+            return False
+        except Exception:  # one bad entry must not stop the rest; its attempt stays counted
+            self.agent.complain(f"{begun.path.name} could not be worked on:\n{traceback.format_exc()}")
+            self._not_before[_stem(begun)] = time.time() + RETRY_SECONDS
             return False
         if settled:
             self.spool.finish(begun)
@@ -70,8 +78,13 @@ class Intake:
         self._later(entry)
 
     def _later(self, entry: Entry) -> None:
-        self._not_before[entry.path.name.partition(".")[0]] = time.time() + RETRY_SECONDS
+        self._not_before[_stem(entry)] = time.time() + RETRY_SECONDS
         self.spool.postpone(entry)
+
+
+def _stem(entry: Entry) -> str:
+    """What stays of an entry's name while its attempts are counted."""
+    return entry.path.name.partition(".")[0]
 
 
 def run_failures(values: Mapping[str, Any]) -> Iterable[TaskFailure]:

@@ -106,7 +106,8 @@ def running() -> Iterator[SlackServer]:
                 self.send_header(name, value)
             self.send_header("Content-Length", str(len(data)))
             self.end_headers()
-            self.wfile.write(data)
+            with contextlib.suppress(BrokenPipeError):  # a killed drainer does not wait for its answer
+                self.wfile.write(data)
 
         def log_message(self, *arguments: Any) -> None:
             del arguments

@@ -38,6 +38,7 @@ class Slack:
         if not wanted:
             return self._fallback.post(message, channel, look_first=look_first)
         if look_first and wanted[:1] in "CG" and (former := self._former(wanted, message.incident_id)):
+            self.edit(message, wanted, former)
             return wanted, former
         metadata = {"event_type": _EVENT, "event_payload": {"incident_id": message.incident_id}}
         sent = self._call(
@@ -46,6 +47,7 @@ class Slack:
         posted, ts = str(sent["channel"]), str(sent["ts"])
         if look_first and (former := self._former(posted, message.incident_id, other_than=ts)):
             self._call("chat.delete", channel=posted, ts=ts)
+            self.edit(message, posted, former)
             return posted, former
         return posted, ts
 
