@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 
 import pytest
 
@@ -190,14 +189,11 @@ def test_what_could_not_be_read_is_named() -> None:
 @pytest.mark.parametrize(
     "piece", ["error ", "a", "Failed to resolve 'x", "KeyError: ", "(" * 7, "no such file or directory: "]
 )
-def test_a_pathological_line_is_answered_in_bounded_time(piece: str) -> None:
-    """A line of a megabyte made to hurt regular expressions costs no more than a second."""
+def test_a_pathological_line_is_answered(piece: str) -> None:
+    """A line of a megabyte made to hurt regular expressions still gets an answer (its time is in bench)."""
     line = piece * (1_000_000 // len(piece))
     failure = failed(("RuntimeError", line))
-    began = time.process_time()
-    diagnosis = rules.diagnose(failure, TaskLog(()))
-    assert isinstance(diagnosis, Diagnosis)
-    assert time.process_time() - began < 5
+    assert isinstance(rules.diagnose(failure, TaskLog(())), Diagnosis)
 
 
 def test_every_row_of_the_table_is_sound() -> None:

@@ -30,6 +30,8 @@ WEIGHTS = {
 }
 RECOVERED = 0.75
 EARLIER_ATTEMPT = 0.5
+END_LENGTH = 8_000
+LINES_OF_EVIDENCE = 300
 
 
 class Statement(NamedTuple):
@@ -157,7 +159,7 @@ def _from_evidence(item: Evidence) -> Iterator[Statement]:
     if item.source in ("run_state", "recent_runs", "task_log", "exception"):
         return
     place = item.source if item.source in WEIGHTS else "evidence"
-    for n, line in enumerate(item.lines):
+    for n, line in enumerate(item.lines[:LINES_OF_EVIDENCE]):
         row = item.rows[n] if n < len(item.rows) else None
         yield Statement(_row_text(row, line), place, WEIGHTS[place], item.source, line.number, None, row)
 
@@ -174,4 +176,7 @@ def _row_text(row: Mapping[str, Any] | None, line: Line) -> str:
 
 
 def _folded(text: str) -> str:
+    """White space folded; of a text of unreasonable length both ends, where causes stand."""
+    if len(text) > 2 * END_LENGTH:
+        text = f"{text[:END_LENGTH]} {text[-END_LENGTH:]}"
     return " ".join(text.split())

@@ -110,7 +110,7 @@ def quote(match: Match, log_lines: Iterable[Statement]) -> Quote | None:
     statement = match.statement
     if statement.link is not None and statement.source == "task_log":
         statement = _same_in_log(match, log_lines) or statement
-    if statement.link is not None:
+    if statement.link is not None and statement.source == "task_log":
         statement = statement._replace(text=" ".join(statement.link.message.split()))
     if statement.values is not None:
         return _row_quote(match, statement)

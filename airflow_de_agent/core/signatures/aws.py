@@ -21,6 +21,24 @@ def _codes(*codes: str) -> str:
 
 
 SIGNATURES = (
+    S(
+        "ecs.eni",
+        "infrastructure",
+        84,
+        (
+            "network interface provisioning",
+            "taskfailedtostart",
+            "unexpected ec2 error",
+            "agenterror",
+            "dockertimeouterror",
+            "cannotcreatecontainererror",
+            "host was terminated",
+            "agent disconnected",
+        ),
+        r"network interface provisioning|[Uu]nexpected EC2 error|AgentError|DockerTimeoutError|CannotCreateContainerError|agent disconnected",
+        "The platform could not start the container.",
+        ("Run it again; if it repeats, look at the subnet's addresses and the cluster's agents.",),
+    ),
     # --- who is asking: authentication ----------------------------------------------------------------------------
     S(
         "aws.access_key_unknown",
@@ -273,8 +291,16 @@ SIGNATURES = (
         "s3.no_such_key",
         "missing_data",
         89,
-        ("nosuchkey", "specified key does not exist", "key not found", "no such key"),
-        r"NoSuchKey|The specified key does not exist|(?:S3 )?key (?P<key>[^\s'\"]{1,200}) (?:does not exist|not found)|key not found",
+        (
+            "nosuchkey",
+            "no such object",
+            "blobnotfound",
+            "blob does not exist",
+            "specified key does not exist",
+            "key not found",
+            "no such key",
+        ),
+        r"NoSuchKey|The specified key does not exist|No such object: (?P<key3>[^\s'\"]{1,200})|BlobNotFound|specified blob does not exist|(?:S3 )?key (?P<key>[^\s'\"]{1,200}) (?:does not exist|not found)|key not found",
         "S3 object {key|}{object|of the request} does not exist.",
         (
             "List the prefix of {object|the key}: is the file late, or under another name or date?",
@@ -404,7 +430,7 @@ SIGNATURES = (
         r"(?P<code>ResourceNotFound\w{0,12}|EntityNotFound\w{0,12}|NoSuchEntity\w{0,12}|ClusterNotFound\w{0,12}|\w{2,30}NotFoundFault|\w{0,20}NotFoundException|QueueDoesNotExist|NonExistentQueue|StateMachineDoesNotExist|Secrets Manager can't find)[^\n]{0,60}?(?:calling the (?P<operation>\w{1,60}) operation)?(?:[^\n]{0,30}?: (?P<detail>[^\n]{1,120}))?",
         "An AWS resource that the task names does not exist ({detail|see the quoted line}).",
         ("Compare the name, region and account in the DAG or connection with what exists; was it deleted or renamed?",),
-        unless=("airflownotfoundexception", "filenotfound"),
+        unless=("blob", "airflownotfoundexception", "filenotfound"),
     ),
     S(
         "aws.validation",

@@ -7,6 +7,31 @@ from __future__ import annotations
 from airflow_de_agent.core.signatures.signature import Signature as S
 
 SIGNATURES = (
+    S(
+        "sql.pool",
+        "quota",
+        88,
+        ("queuepool limit", "connection pool exhausted", "poolerror", "pooltimeout", "connection pool is full"),
+        r"QueuePool limit[^\n]{0,60}|connection pool exhausted|PoolTimeout|PoolError",
+        "The task's own pool of database connections is used up: connections are not given back, or too many are taken.",
+        ("Close sessions after use; raise pool_size only if so many are needed at once.",),
+        transience="unknown",
+    ),
+    S(
+        "sql.url",
+        "configuration",
+        86,
+        (
+            "could not parse sqlalchemy url",
+            "could not parse rfc1738",
+            "invalid connection string",
+            "invalid dsn",
+            "invalid connection option",
+        ),
+        "",
+        "The database URL or connection string is empty or malformed.",
+        ("Correct the connection that the task reads; an unset variable is a frequent reason.",),
+    ),
     # --- SQL that does not fit ---------------------------------------------------------------------------------------
     S(
         "sql.relation_missing",
@@ -95,7 +120,7 @@ SIGNATURES = (
             "duplicatecolumn",
             "already exists",
         ),
-        r"(?P<what>DatatypeMismatch|is of type [\w ]{1,40} but expression is of type [\w ]{1,40}|cannot cast type [^\n]{1,80}|CannotCoerce|GroupingError|must appear in the GROUP BY|AmbiguousColumn|is ambiguous|UNION types [^\n]{1,60} cannot be matched|each UNION query|INSERT has more (?:expressions|target columns)[^\n]{0,40}|no unique or exclusion constraint matching|other objects depend on it|(?:relation|table|column|type) \"?[\w.]{1,80}\"? (?:of relation \"?[\w.]{1,80}\"? )?already exists)",
+        r"(?P<what>DatatypeMismatch|is of type [\w ]{1,40} but expression is of type [\w ]{1,40}|cannot cast type [^\n]{1,80}|CannotCoerce|GroupingError|must appear in the GROUP BY|AmbiguousColumn|(?:column|reference|name|identifier)[^\n]{0,60} is ambiguous|UNION types [^\n]{1,60} cannot be matched|each UNION query|INSERT has more (?:expressions|target columns)[^\n]{0,40}|no unique or exclusion constraint matching|other objects depend on it|(?:relation|table|column|type) \"?[\w.]{1,80}\"? (?:of relation \"?[\w.]{1,80}\"? )?already exists)",
         "The SQL statement does not fit the objects it names: {what|type or definition error}.",
         unless=("dag run", "the key ", "destination"),
     ),

@@ -8,6 +8,36 @@ from airflow_de_agent.core.signatures.signature import Signature as S
 
 SIGNATURES = (
     S(
+        "frame.nothing_read",
+        "missing_data",
+        96,
+        (" 0 ", "zero ", "nothing to"),
+        r"(?:fetched|read|loaded|found|got|selected|extracted|received|listed|returned|downloaded|matched|collected)(?: only)?:? (?:0|zero) (?P<what>(?!errors?\b|failures?\b|duplicates?\b|bytes\b|issues?\b|warnings?\b|nulls?\b|missing\b|invalid\b|bad\b|rejected\b|problems?\b|conflicts?\b)[a-z_]{2,30}(?: [a-z_]{2,30})?)|\b(?:0|zero) (?P<what2>rows|records|files|objects|events|orders|messages|partitions|items|keys) (?:were |was )?(?:fetched|read|loaded|found|extracted|received|returned|matched|available|listed)",
+        "The input was empty: 0 {what|rows} were read[ from {object}].",
+        ("Look at why the source had no {what|rows} for this run: late, filtered away, or a wrong date.",),
+        transience="unknown",
+    ),
+    S(
+        "frame.expected_found",
+        "data_quality",
+        72,
+        ("expected",),
+        r"[Ee]xpected (?:at least |exactly |about |>= ?)?(?P<expected>[\d,.]{1,15}) (?P<what>(?!fields?\b|bytes?\b|arguments?\b)[\w -]{1,40}?)\b[^\n]{0,60}?(?:but )?(?:got|found|received|saw|were|only|loaded|had|has)\b:? (?P<found>[\d,.]{1,15})",
+        "The data is not what was expected: {expected|} {what|} expected, {found|} found.",
+        ("Find out what the source delivered and why it differs.",),
+        unless=("positional", "header", "from c header"),
+    ),
+    S(
+        "frame.files_expected",
+        "missing_data",
+        74,
+        ("expected",),
+        r"[Ee]xpected (?:at least |exactly )?(?P<expected>\d{1,9}) (?P<what>(?:\w{1,20} )?(?:files?|partitions?|hours?|days?|objects?|batches|extracts|exports|feeds|shards|parts)\b)[^\n]{0,60}?(?:got|found|received|saw|only|were|are)\b:? (?P<found>\d{1,9})",
+        "Part of the input is missing: {expected|} {what|files} expected, {found|} found.",
+        ("List what has arrived and look for what is missing: {object|the input}.",),
+        transience="unknown",
+    ),
+    S(
         "frame.column_missing",
         "data_quality",
         86,
@@ -190,6 +220,7 @@ SIGNATURES = (
         r"(?P<what>Schema at index \d{1,5} was different|[Ss]chema (?:mismatch|drift|changed|validation)[^\n]{0,80}|Expected bytes, got an? '\w{1,30}' object|Length mismatch: [^\n]{1,80}|duplicate labels|Merge keys are not unique[^\n]{0,60}|You are trying to merge on [^\n]{1,60}|SchemaError: [^\n]{1,100}|ShapeError: [^\n]{1,80}|ComputeError: [^\n]{1,100}|ArrowTypeError: [^\n]{1,100}|ArrowNotImplementedError: [^\n]{1,100}|[Ii]ncompatible schema[^\n]{0,60}|[Uu]nexpected field[^\n]{0,60}|type mismatch[^\n]{0,60})",
         "The data's schema is not the expected one: {what|schema error}.",
         ("Compare schema and types with the last good delivery.",),
+        unless=("memory allocation",),
     ),
     S(
         "frame.arrow_invalid",
@@ -198,7 +229,10 @@ SIGNATURES = (
         ("arrowinvalid", "computeerror"),
         r"ArrowInvalid: (?P<what>[^\n]{1,120})|ComputeError: (?P<what2>[^\n]{1,120})",
         "The data does not fit: {what|ArrowInvalid}.",
-        unless=("magic bytes",),
+        unless=(
+            "memory allocation",
+            "magic bytes",
+        ),
     ),
     S(
         "frame.corrupt",
@@ -292,6 +326,8 @@ SIGNATURES = (
             "vpc",
             "endpoint validation",
             "validation_error",
+            "parameter validation failed",
+            "invalid input for param",
             "params",
             "settings",
             "config",

@@ -132,7 +132,7 @@ SIGNATURES = (
         "external_service",
         50,
         ("unavailable", "outage", "internal error", "maintenance", "temporarily", "overloaded", "degraded"),
-        r"(?:service|api|server|system|vendor|backend|upstream|endpoint|provider)[^\n]{0,40}(?:unavailable|outage|down\b|maintenance|overloaded|degraded)|temporarily unavailable|internal (?:server )?error|outage",
+        r"(?:service|api|server|system|vendor|backend|upstream|endpoint|provider)[^\n]{0,40}(?:unavailable|outage|down\b|maintenance|overloaded|degraded)|(?:under|in|for|during) (?:\w{1,20} )?maintenance|temporarily unavailable|internal (?:server )?error|outage",
         "A service that the task calls was not available.",
         unless=("resource temporarily unavailable", "you are now in maintenance"),
     ),

@@ -8,6 +8,32 @@ from airflow_de_agent.core.signatures.signature import Signature as S
 
 SIGNATURES = (
     S(
+        "tls.not_offered",
+        "network",
+        84,
+        (
+            "does not support ssl",
+            "ssl connection is required",
+            "ssl is required",
+            "ssl off",
+            "require_secure_transport",
+        ),
+        r"does not support SSL, but SSL was required|SSL (?:connection )?is required|require_secure_transport",
+        "Client and server disagree on TLS for the connection.",
+        ("Set sslmode of the connection to what the server offers.",),
+        transience="permanent",
+        unless=("pg_hba",),
+    ),
+    S(
+        "slack.channel",
+        "configuration",
+        80,
+        ("channel_not_found", "not_in_channel", "is_archived", "missing_channel"),
+        r"channel_not_found|not_in_channel|is_archived",
+        "The Slack channel that the task posts to does not exist or the app is not in it.",
+        ("Invite the app to the channel or correct the channel's name.",),
+    ),
+    S(
         "net.dns",
         "network",
         91,
@@ -111,9 +137,11 @@ SIGNATURES = (
             "econnreset",
             "premature end of",
             "peer closed connection",
+            "connection unexpectedly closed",
+            "connection was closed",
             "protocolerror",
         ),
-        r"(?:host='(?P<host>[\w.-]{1,120})')|[Cc]onnection reset by peer|ConnectionResetError|RemoteDisconnected|[Rr]emote end closed|[Cc]onnection aborted|IncompleteRead\([^\n)]{0,60}\)?|ChunkedEncodingError|[Cc]onnection broken|[Ss]erver disconnected|RemoteProtocolError|ECONNRESET|[Pp]remature end of|peer closed connection|[Bb]roken pipe|ProtocolError",
+        r"(?:host='(?P<host>[\w.-]{1,120})')|[Cc]onnection reset by peer|ConnectionResetError|RemoteDisconnected|[Rr]emote end closed|[Cc]onnection aborted|IncompleteRead\([^\n)]{0,60}\)?|ChunkedEncodingError|[Cc]onnection broken|[Ss]erver disconnected|RemoteProtocolError|ECONNRESET|[Pp]remature end of|peer closed connection|[Cc]onnection unexpectedly closed|[Cc]onnection was closed|[Bb]roken pipe|ProtocolError",
         "The connection {host|to the server} broke in the middle of the exchange.",
         ("Run it again; if it repeats, look at idle timeouts, proxies and the server's own log.",),
         unless=(
@@ -208,7 +236,16 @@ SIGNATURES = (
         r"(?:HTTP(?:/\d\.\d)?|status(?:[ _]?code)?|error|code|response|got|returned|many|\()[\"':= ]{0,4}(?:error )?(?:status )?429\b|\b429(?::| Client Error|,? Too Many)|Too Many Requests|[Rr]ate[ -]?limit(?:ed|ing)?\b[^\n]{0,20}?(?:exceed|reach|hit|error)?|RateLimit\w{0,16}|Retry-After",
         "{host|The service} limits the calls (HTTP 429): too many in too short a time.",
         ("Call more slowly (honour Retry-After), use fewer tasks at once, or ask for a higher limit.",),
-        unless=("x-ratelimit-remaining", "rate limit: ok", "ratelimit-limit", "pull rate limit", "remaining="),
+        unless=(
+            "insufficient_quota",
+            "current quota",
+            "resource_exhausted: quota",
+            "x-ratelimit-remaining",
+            "rate limit: ok",
+            "ratelimit-limit",
+            "pull rate limit",
+            "remaining=",
+        ),
     ),
     S(
         "http.5xx",

@@ -7,6 +7,47 @@ from __future__ import annotations
 from airflow_de_agent.core.signatures.signature import Signature as S
 
 SIGNATURES = (
+    S(
+        "python.arrays",
+        "code_error",
+        80,
+        (
+            "truth value of",
+            "could not be broadcast",
+            "identically-labeled",
+            "must be of the same length",
+            "setting an array element",
+            "must pass 2-d input",
+            "shapes",
+            "dimension mismatch",
+            "lengths must match",
+        ),
+        r"(?P<what>truth value of an? [\w ]{1,30} is ambiguous|could not be broadcast[^\n]{0,60}|identically-labeled|[Aa]ll arrays must be of the same length|setting an array element with a sequence|Must pass 2-d input|dimension mismatch|[Ll]engths must match[^\n]{0,40})",
+        "The code combines arrays or tables that do not go together: {what|shape error}.",
+    ),
+    S(
+        "python.cron",
+        "configuration",
+        82,
+        (
+            "cronitorbadcron",
+            "croniterbadcron",
+            "croniterbad",
+            "cronitererror",
+            "is not acceptable, out of range",
+            "invalid cron",
+        ),
+        "",
+        "The schedule is not a valid cron expression.",
+    ),
+    S(
+        "python.bad_endpoint",
+        "configuration",
+        82,
+        ("invalid endpoint", "invalid hostname", "label empty or too long", "invalid port", "port could not be cast"),
+        r"[Ii]nvalid (?:endpoint|hostname|port)[^\n]{0,80}|label empty or too long|[Pp]ort could not be cast[^\n]{0,60}",
+        "The address that the task calls is not valid: an empty or malformed setting.",
+    ),
     # --- what is not installed ----------------------------------------------------------------------------------------
     S(
         "python.module_missing",
@@ -264,12 +305,12 @@ SIGNATURES = (
     S(
         "python.arithmetic",
         "code_error",
-        68,
+        58,
         ("zerodivisionerror", "division by zero", "float division", "modulo by zero"),
         r"ZeroDivisionError|(?:float |integer )?division(?: or modulo)? by zero",
         "The code divides by zero: a count or sum it relies on was 0.",
         ("Look at why the divisor is 0 (empty input?) and handle it.",),
-        unless=("sqlalchemy", "psycopg", "error: division"),
+        unless=("sqlalchemy", "psycopg", "divisionbyzero"),
     ),
     S(
         "python.unpack",

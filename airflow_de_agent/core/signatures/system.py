@@ -7,6 +7,15 @@ from __future__ import annotations
 from airflow_de_agent.core.signatures.signature import Signature as S
 
 SIGNATURES = (
+    S(
+        "os.program_missing",
+        "missing_dependency",
+        74,
+        ("no such file or directory",),
+        r"No such file or directory: ['\"](?P<binary>[a-zA-Z][\w+-]{1,30}|/usr/(?:local/)?s?bin/[\w.+-]{1,40}|/opt/[\w./-]{1,80}/bin/[\w.+-]{1,40})['\"]",
+        "Program {binary|of the command} is not installed where the task ran.",
+        ("Install {binary|it} in the image, or give its full path.",),
+    ),
     # --- disk ----------------------------------------------------------------------------------------------------------
     S(
         "os.disk_full",
@@ -41,6 +50,7 @@ SIGNATURES = (
         (
             "memoryerror",
             "unable to allocate",
+            "memory allocation of",
             "cannot allocate memory",
             "out of memory",
             "oom-kill",
@@ -58,7 +68,7 @@ SIGNATURES = (
             "oom_kill",
             "oom kill",
         ),
-        r"Unable to allocate (?P<size>[\d.]{1,10} [KMGTP]?i?B)|[Cc]annot allocate memory|MemoryError|oom[-_ ]?kill|std::bad_alloc|Killed process \d{1,9}|CUDA out of memory|malloc of size (?P<size2>\d{1,16}) failed|heap out of memory|[Mm]emory limit[^\n]{0,30}(?:exceed|reach)|[Ee]xceed\w{0,3} (?:the )?memory limit|OutOfMemory|\b[Oo]ut [Oo]f [Mm]emory",
+        r"Unable to allocate (?P<size>[\d.]{1,10} [KMGTP]?i?B)|memory allocation of \d{1,16} bytes failed|[Cc]annot allocate memory|MemoryError|oom[-_ ]?kill|std::bad_alloc|Killed process \d{1,9}|CUDA out of memory|malloc of size (?P<size2>\d{1,16}) failed|heap out of memory|[Mm]emory limit[^\n]{0,30}(?:exceed|reach)|[Ee]xceed\w{0,3} (?:the )?memory limit|OutOfMemory|\b[Oo]ut [Oo]f [Mm]emory",
         "The process ran out of memory {size|}.",
         (
             "Find what grew (join, read of a whole file, list kept in memory); work in chunks, read fewer columns, or use a larger worker.",
