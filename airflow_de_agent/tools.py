@@ -83,19 +83,20 @@ def get_dag_run_status(
     listed = rest.post("/dags/~/dagRuns/list", {"dag_ids": [dag_id], "order_by": "-start_date", "page_limit": 10})
     runs = listed.get("dag_runs", [])
     run_id = run_id or run_status.latest_failed(runs)
+    rows = [run_status.run_row(run) for run in runs]
+    tasks: list[dict[str, Any]] = []
     failures: list[CallFailed] = []
-    rows: list[dict[str, Any]] = []
     try:
-        rows += [run_status.task_row(task) for task in _task_instances(rest, dag_id, run_id)] if run_id else []
-        rows += map(run_status.run_row, runs)
+        tasks = _task_instances(rest, dag_id, run_id) if run_id else []
         errors = rest.get("/importErrors").get("import_errors", [])
         rows += [run_status.import_error_row(error) for error in errors[:5]]
     except CallFailed as exc:
-        rows += [] if any(row["view"] == "dag_run" for row in rows) else map(run_status.run_row, runs)
         failures.append(exc)
+    rows = [run_status.task_row(task) for task in tasks] + rows
     evidence = Evidence.of_rows("run_state", [_redacted(row, redact) for row in rows])
-    if not runs:
-        reason, cure = f"Airflow knows no run of {dag_id}.", f"check the dag_id; is it a DAG of {environment}?"
+    if not runs or (run_id and not tasks and not failures):
+        what = f"run {run_id} of {dag_id}" if runs else f"run of {dag_id}"
+        reason, cure = f"Airflow knows no {what}.", f"check the dag_id and run_id; is it a DAG of {environment}?"
         evidence = dataclasses.replace(evidence, reason=reason, cure=cure)
     return with_gaps(evidence, failures)
 

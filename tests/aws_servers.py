@@ -84,7 +84,7 @@ class AwsServer:
         self._released = threading.Event()
         self.calls: list[str] = []
         self.troubles: list[Trouble] = []
-        self.delay = 0.0
+        self.delays: dict[str, float] = {}
         self.own: dict[str, Callable[[str, dict[str, Any]], Answer | None]] = {}
         urllib.request.urlopen(urllib.request.Request(f"{self.url}/moto-api/reset", method="POST")).close()
 
@@ -113,8 +113,7 @@ class AwsServer:
         if not operation:
             return self._moto(environ, start_response)
         self.calls.append(operation)
-        if self.delay:
-            time.sleep(self.delay)
+        time.sleep(self.delays.get(operation, 0.0))
         trouble = next((t for t in self.troubles if t.strikes(operation)), None)
         if trouble is None:
             return self._served(operation, environ, start_response)

@@ -198,9 +198,10 @@ def test_an_unknown_dag_or_environment_is_said(aws, mwaa):
     """Each has its reason and cure; import errors are shown, as they may be why a DAG is unknown."""
     client = aws.client("mwaa")
     no_dag = tools.get_dag_run_status(client, environment="prod-2", dag_id="not_a_dag")
+    no_run = tools.get_dag_run_status(client, environment="prod-2", dag_id="sales_etl", run_id="nope")
     no_environment = tools.get_dag_run_status(client, environment="prodd", dag_id="sales_etl")
     assert no_environment.status == "unavailable"
-    assert "no run of not_a_dag" in no_dag.reason
+    assert "no run of not_a_dag" in no_dag.reason and "no run nope of sales_etl" in no_run.reason
     assert "mwaa_environment" in no_environment.cure
 
 
