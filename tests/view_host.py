@@ -145,7 +145,7 @@ def query(**values: Any) -> str:
 @contextlib.contextmanager
 def chromium() -> Iterator[Browser]:
     """The Chromium of this machine, headless."""
-    path = shutil.which("chromium") or shutil.which("google-chrome")
+    path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     assert path, "install Chromium (Debian: apt-get install chromium)"
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])

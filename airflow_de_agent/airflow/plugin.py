@@ -7,14 +7,20 @@ read the listeners. An attribute that cannot be had is logged and left out: a pl
 from __future__ import annotations
 
 import functools
+import importlib
 import importlib.util
 import logging
+import sys
 from collections.abc import Callable
 from typing import Any
 
-from airflow.plugins_manager import AirflowPlugin
-
 log = logging.getLogger(__name__)
+
+# The manager that is loading us. A task process of Airflow 3.2+ has the SDK's alone, and Airflow tells a plugin by the
+# name of its base class; importing the server's manager too would cost each task 10 ms.
+_MANAGERS = ("airflow.plugins_manager", "airflow.sdk.plugins_manager")
+_loading = next((name for name in _MANAGERS if name in sys.modules), _MANAGERS[0])
+AirflowPlugin: Any = importlib.import_module(_loading).AirflowPlugin
 
 # Told by what the class offers: `fastapi_apps` came with 3.0, `external_views` with 3.1.
 _IS_AIRFLOW_3 = hasattr(AirflowPlugin, "fastapi_apps")

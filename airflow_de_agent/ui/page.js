@@ -191,10 +191,9 @@ function taskInstanceView(answer) {
   const latest = answer.try_number === answer.latest_try;
   const title = `${label(answer)}, try ${answer.try_number}${latest && answer.state ? `: ${words(answer.state)}` : ""}`;
   return [
-    el("h1", {}, title),
+    el("div", { class: "row" }, el("h1", {}, title), actions(answer, diagnosis ? "Diagnose again" : "Diagnose")),
     tries(answer),
     ...(diagnosis ? diagnosisView(diagnosis) : [el("p", {}, nothingYet(answer))]),
-    actions(answer, diagnosis ? "Diagnose again" : "Diagnose"),
   ];
 }
 
@@ -213,7 +212,7 @@ function tries(answer) {
 function actions(answer, text) {
   if (!answer.can_be_diagnosed) return "";
   if (!answer.may_diagnose) return el("p", { class: "soft" }, "To diagnose you need the right to clear task instances of this DAG.");
-  return el("p", {}, diagnoseButton(text, target(answer), load));
+  return diagnoseButton(text, target(answer), load);
 }
 
 function target(item) {
@@ -283,8 +282,10 @@ function trail() {
   if (place.run_id) steps.push([{ run_id: place.run_id }, place.run_id]);
   if (place.task_id) steps.push([place, label({ task_id: place.task_id, map_index: Number(place.map_index ?? -1) })]);
   const last = steps.length - 1;
-  document.getElementById("trail").replaceChildren(...steps.map(([step, text], n) =>
-    el("li", {}, n === last ? el("span", { "aria-current": "page" }, text) : link(step, text))));
+  const items = steps.map(([step, text], n) => (n === last ? el("span", { "aria-current": "page" }, text) : link(step, text)));
+  // In a tab Airflow is around us; on a page of our own there must be a way back.
+  if (window.top === window) items.unshift(el("a", { href: dagId ? "../../../" : "../" }, "Airflow"));
+  document.getElementById("trail").replaceChildren(...items.map((item) => el("li", {}, item)));
   document.title = [steps.length ? steps[last][1] : "Diagnoses", "DE Agent"].join(" – ");
 }
 

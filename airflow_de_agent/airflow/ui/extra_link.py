@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, urlencode, urlsplit
 
 try:
     from airflow.sdk import BaseOperatorLink
@@ -21,8 +21,8 @@ class DiagnoseLink(BaseOperatorLink):
     name = "Diagnose"
 
     def get_link(self, operator: Any, *, ti_key: Any) -> str:
-        """The address of the page; Airflow's own base URL precedes it, as in the links it mails."""
-        base = compat.option("webserver", "base_url") or compat.option("api", "base_url") or ""
-        mount = "/pluginsv2" if compat.has_task_sdk() else ""
+        """The path of the page on this server, under the path that Airflow lives at; the browser knows the host."""
+        section, mount = ("api", "/pluginsv2") if compat.has_task_sdk() else ("webserver", "")
+        prefix = urlsplit(compat.option(section, "base_url") or "").path.rstrip("/")
         query = urlencode({"run_id": ti_key.run_id, "task_id": ti_key.task_id, "map_index": ti_key.map_index})
-        return f"{base.rstrip('/')}{mount}{ROUTE}/dags/{quote(ti_key.dag_id, safe='')}/page?{query}"
+        return f"{prefix}{mount}{ROUTE}/dags/{quote(ti_key.dag_id, safe='')}/page?{query}"
