@@ -180,8 +180,7 @@ def get_cloudwatch_lambda_errors(
     end = deadline_or_default(deadline)
     lines: list[str] = []
     failures: list[CallFailed] = []
-    for function in dict.fromkeys(functions):
-        name = lambda_log.function_name(function)
+    for name in dict.fromkeys(map(lambda_log.function_name, functions)):
         group = (log_groups or {}).get(name) or (name if "/" in name else f"/aws/lambda/{name}")
         resource = f"arn:aws:logs:{logs.meta.region_name}:*:log-group:{group}:*"
         calls = Calls(logs, end, resource=resource, per_second=5)  # FilterLogEvents allows 5 a second per account

@@ -447,3 +447,41 @@ def mwaa(aws: AwsServer) -> MwaaApi:
     api = MwaaApi()
     aws.own["MWAA"] = api
     return api
+
+
+class MwaaWebServer:
+    """The web server of an environment over TLS: a login with the one-time token, then Airflow's REST API itself.
+
+    Airflow 3 hands out a token that must come back as a bearer; Airflow 2 keeps the session in a cookie.
+    """
+
+    def __init__(self, api: MwaaApi, version: str, folder: Path) -> None:
+        from werkzeug.serving import make_server, make_ssl_devcert
+
+        self._api, self._version = api, version
+        self.certificate, key = make_ssl_devcert(str(folder / "mwaa"), host="localhost")
+        self._server = make_server("127.0.0.1", 0, self._answer, threaded=True, ssl_context=(self.certificate, key))
+        self.host = f"localhost:{self._server.server_port}"
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def close(self) -> None:
+        self._server.shutdown()
+
+    def _answer(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        path = environ["PATH_INFO"]
+        body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+        login = {"v1": "/aws_mwaa/login", "v2": "/pluginsv2/aws_mwaa/login"}[self._version]
+        if path == login and body == b"token=one-time":
+            cookie = {"v1": "session=abc", "v2": "_token=jwt"}[self._version]
+            start_response("200 OK", [("Set-Cookie", f"{cookie}; Path=/"), ("Content-Length", "0")])
+            return [b""]
+        prefix = f"/api/{self._version}"
+        if not path.startswith(prefix):
+            return _send(start_response, 404, {"detail": "no such page"})
+        proof = environ.get("HTTP_AUTHORIZATION") if self._version == "v2" else environ.get("HTTP_COOKIE")
+        if proof not in ("Bearer jwt", "session=abc"):
+            return _send(start_response, 401, {"detail": "not logged in"})
+        fields = json.loads(body) if body else None
+        return _send(
+            start_response, *self._api.rest(self._version, environ["REQUEST_METHOD"], path[len(prefix) :], fields)
+        )

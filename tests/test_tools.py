@@ -222,6 +222,43 @@ def test_part_of_the_picture_is_better_than_none(aws, mwaa):
     assert evidence.status == "found" and "HTTP 403" in evidence.gap
 
 
+@pytest.fixture(params=["v1", "v2"])
+def web(request, mwaa, tmp_path, monkeypatch):
+    """The web server of an environment of each major, whose certificate is trusted."""
+    server = aws_servers.MwaaWebServer(mwaa, request.param, tmp_path)
+    monkeypatch.setenv("SSL_CERT_FILE", server.certificate)
+    mwaa.web_host = server.host
+    yield server
+    server.close()
+
+
+def test_a_boto3_without_invoke_rest_api_logs_in_instead(aws, mwaa, web):
+    """MWAA's Airflow 2.10.3 pins a boto3 that has no InvokeRestApi; the web login serves, on both majors."""
+    client = aws.client("mwaa")
+    delattr(type(client), "invoke_rest_api")
+    evidence = tools.get_dag_run_status(client, environment="prod-2", dag_id="sales_etl")
+    assert evidence.status == "found" and evidence.gap == ""
+    assert aws.calls == ["MWAA.CreateWebLoginToken"]
+
+
+def test_a_caller_with_the_web_login_alone_is_served(aws, mwaa, web):
+    """Where IAM allows only the login, InvokeRestApi is tried once and the login goes on from there."""
+    mwaa.login_only = {"prod-3"}
+    evidence = tools.get_dag_run_status(aws.client("mwaa"), environment="prod-3", dag_id="sales_etl")
+    assert evidence.status == "found" and evidence.gap == ""
+    assert aws.calls == ["MWAA.InvokeRestApi", "MWAA.CreateWebLoginToken"]
+
+
+def test_a_web_server_out_of_reach_names_both_ways(aws, mwaa):
+    """An old boto3 and a private web server: the reason and the cure speak of the network and of IAM."""
+    mwaa.web_host = "127.0.0.1:1"
+    client = aws.client("mwaa")
+    delattr(type(client), "invoke_rest_api")
+    evidence = tools.get_dag_run_status(client, environment="prod-2", dag_id="sales_etl", deadline=soon(3))
+    assert evidence.status == "unavailable"
+    assert "web server cannot be reached" in evidence.reason and "airflow:InvokeRestApi" in evidence.cure
+
+
 # --- Redshift
 
 
