@@ -29,6 +29,7 @@ from airflow_de_agent.core.task_log import TaskLog
 ANSWERED = 33.0
 # Below this score the cause may well lie in another task of the run.
 WEAK = 68.0
+OWN = 55.0
 FAILED = ("failed", "upstream_failed")
 
 
@@ -213,7 +214,11 @@ _CAN_FOLLOW = re.compile(
 
 
 def _own_cause(found: list[Match]) -> bool:
-    return bool(found) and found[0].score >= 55 and not _CAN_FOLLOW.match(found[0].signature.name)
+    """Whether the best match is a defect of this task, and not what a missing input looks like."""
+    if not found or found[0].score < OWN:
+        return False
+    nothing = re.search(r"\bNone\b|\bnull\b|NoneType", found[0].statement.text[:600])
+    return nothing is None and not _CAN_FOLLOW.match(found[0].signature.name)
 
 
 def _earlier_failure(

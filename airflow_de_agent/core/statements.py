@@ -30,6 +30,8 @@ WEIGHTS = {
 }
 RECOVERED = 0.75
 EARLIER_ATTEMPT = 0.5
+AFTER_THE_END = 0.45
+LAST_LINES = 15
 END_LENGTH = 8_000
 LINES_OF_EVIDENCE = 300
 
@@ -55,7 +57,8 @@ def statements(failure: TaskFailure | None, log: TaskLog, evidence: Sequence[Evi
     said = list(_from_log(log))
     for chain in log.exceptions:
         if chain is not final:
-            said += [_of_link(link, "error", "task_log") for link in chain]
+            after = bool(final) and _line_of(chain) > _line_of(final) > 0
+            said += [_of_link(link, "error", "task_log", AFTER_THE_END if after else 1.0) for link in chain]
     for item in evidence:
         said += _from_evidence(item)
     source = "exception" if failure is not None and final is failure.exceptions else "task_log"
@@ -66,17 +69,24 @@ def statements(failure: TaskFailure | None, log: TaskLog, evidence: Sequence[Evi
 
 
 def final_chain(failure: TaskFailure | None, log: TaskLog) -> tuple[CapturedException, ...]:
-    """The exceptions that ended the task, first cause first; empty when it was ended from outside."""
+    """The exceptions that ended the task, first cause first; empty when it was ended from outside.
+
+    In a log it is the first chain that follows the record of the end: what comes later, such as a failure callback's
+    own trouble, is a consequence. Equal chains are read once only, so the chain may stand before that record.
+    """
     if failure is not None and failure.exceptions:
         return failure.exceptions
     if not log.exceptions:
         return ()
-    last = log.exceptions[-1]
-    number = max((link.line or 0 for link in last), default=0)
-    marks = [line.number for line in log.lines if _ENDED.search(line.text)]
-    if marks:
-        return last if number >= marks[0] else ()
-    return last if number >= log.total_lines - 15 else ()
+    ends = [line.number for line in log.lines if _ENDED.search(line.text)]
+    if not ends:
+        last = log.exceptions[-1]
+        return last if _line_of(last) >= log.total_lines - LAST_LINES else ()
+    return next((chain for chain in log.exceptions if _line_of(chain) >= ends[0]), log.exceptions[-1])
+
+
+def _line_of(chain: tuple[CapturedException, ...]) -> int:
+    return max((link.line or 0 for link in chain), default=0)
 
 
 # The records in which Airflow 2 and 3 say that the task's own code raised.
@@ -113,7 +123,7 @@ _FOLDED_AWAY = re.compile(r"\(\d+ more lines? like \d+")
 
 def _from_log(log: TaskLog) -> Iterator[Statement]:
     last_start = max((line.number for line in log.lines if _ATTEMPT.search(line.text)), default=0)
-    place, frame = "output", False
+    place, frame, ended = "output", False, _End()
     for line in log.lines:
         text = _folded(line.text)
         was_frame, frame = frame, line.text.lstrip().startswith('File "')
@@ -121,9 +131,24 @@ def _from_log(log: TaskLog) -> Iterator[Statement]:
             continue
         place = _place(text, place)
         weight = WEIGHTS[place] * (RECOVERED if _RECOVERED.search(text[:2000]) else 1.0)
-        yield Statement(
-            text, place, weight * (EARLIER_ATTEMPT if line.number < last_start else 1.0), "task_log", line.number
-        )
+        weight *= AFTER_THE_END if ended.is_past(text) and place != "verdict" else 1.0
+        weight *= EARLIER_ATTEMPT if line.number < last_start else 1.0
+        yield Statement(text, place, weight, "task_log", line.number)
+
+
+class _End:
+    """Knows whether the records read so far have passed the one that says that the task failed."""
+
+    def __init__(self) -> None:
+        self._said = self._past = False
+
+    def is_past(self, text: str) -> bool:
+        headed = _HEAD.match(text) is not None
+        if _ENDED.search(text):
+            self._said, self._past = True, False
+        elif self._said and headed:
+            self._past = True
+        return self._past
 
 
 def _place(text: str, before: str) -> str:
@@ -151,8 +176,8 @@ def _inner(text: str, otherwise: str) -> str:
     return "warning" if found.group(2) else "info"
 
 
-def _of_link(link: CapturedException, place: str, source: str) -> Statement:
-    return Statement(_folded(f"{link.type}: {link.message}"), place, WEIGHTS[place], source, link.line, link)
+def _of_link(link: CapturedException, place: str, source: str, share: float = 1.0) -> Statement:
+    return Statement(_folded(f"{link.type}: {link.message}"), place, WEIGHTS[place] * share, source, link.line, link)
 
 
 def _from_evidence(item: Evidence) -> Iterator[Statement]:

@@ -7,6 +7,25 @@ from __future__ import annotations
 from airflow_de_agent.core.signatures.signature import Signature as S
 
 SIGNATURES = (
+    S(
+        "airflow.job_cancelled",
+        "deliberate",
+        80,
+        ("stopped", "cancelled", "canceled", "user_request", "aborted", "usercanceled"),
+        r"(?P<what>Run State: STOPP(?:ED|ING)|(?:final |terminal |result_|life_cycle_)?state['\"]?(?: is|[:=])? ?['\"]?(?:CANCELL?ED|ABORTED|USERCANCELED)|status['\"]?(?: is|[:=])? ?['\"]?(?:CANCELL?ED|ABORTED)|USER_REQUEST|(?:job|query|run|step|statement|execution) was (?:cancell?ed|stopped|aborted)(?: by \w{1,20})?)",
+        "The job was stopped from outside, not by an error of its own ({what|cancelled}).",
+        ("Ask who stopped the job (its history or CloudTrail names the caller) before starting it again.",),
+        unless=("timeout", "timed out", "wlm", "resource", "query monitoring"),
+    ),
+    S(
+        "airflow.dependency_failed",
+        "upstream_failure",
+        66,
+        ("failed", "not successful", "unsuccessful"),
+        r"(?:DAG run|dag ?run|DAG|dag|pipeline|producer|dependency|workflow|upstream|predecessor|parent)\b:? ?['\"]?(?P<what>[\w.:+-]{0,100})['\"]?(?: \w{1,20}){0,4}? (?:is|was|has|have|had|ended|finished|completed|state)(?: (?:in|with|state|a|as|is))*:? ?['\"]?(?:failed|FAILED|unsuccessful|upstream_failed)",
+        "It failed only because {what|work it depends on} had failed.",
+        ("Diagnose the failed run of {what|the dependency} first.",),
+    ),
     # --- configuration -----------------------------------------------------------------------------------------
     S(
         "airflow.connection_missing",
@@ -315,7 +334,7 @@ SIGNATURES = (
     S(
         "airflow.sigterm",
         "infrastructure",
-        62,
+        79,
         (
             "received sigterm",
             "task received sigterm",

@@ -22,6 +22,23 @@ def _codes(*codes: str) -> str:
 
 SIGNATURES = (
     S(
+        "lambda.node_module",
+        "missing_dependency",
+        91,
+        ("cannot find module", "cannot find package", "invalidentrypoint", "err_module_not_found"),
+        r"Cannot find (?:module|package) '(?P<module>[\w./@-]{1,80})'|InvalidEntrypoint|ERR_MODULE_NOT_FOUND",
+        "Module {module|of the function} is not in the deployed package.",
+        ("Add {module|it} to the package and deploy again.",),
+    ),
+    S(
+        "lambda.user_code",
+        "code_error",
+        80,
+        ("usercodesyntaxerror", "cannot read properties of", "is not a function", "malformedhandlername"),
+        r"(?P<what>Runtime\.\w{1,40}|Cannot read propert(?:y|ies) [^\n]{1,60}|\w{1,60} is not a function)",
+        "The function's code fails: {what|see the quoted line}.",
+    ),
+    S(
         "ecs.eni",
         "infrastructure",
         84,
@@ -898,7 +915,6 @@ SIGNATURES = (
             "is paused",
             "currently resizing",
             "cluster is not available",
-            "maintenance",
         ),
         r"InvalidClusterState\w{0,8}|not (?:currently )?(?:in )?available(?: state)?|cluster[^\n]{0,60} is paused|currently resizing|(?:under|in|during|for) maintenance",
         "The cluster is paused, resizing, rebooting or in maintenance.",

@@ -447,7 +447,7 @@ SIGNATURES = (
     S(
         "sql.connection_lost",
         "network",
-        80,
+        76,
         (
             "server closed the connection unexpectedly",
             "ssl connection has been closed unexpectedly",

@@ -8,6 +8,28 @@ from airflow_de_agent.core.signatures.signature import Signature as S
 
 SIGNATURES = (
     S(
+        "frame.shape_of_data",
+        "data_quality",
+        78,
+        (
+            "cannot insert",
+            "contains duplicate entries",
+            "columns must be same length",
+            ".str accessor",
+            ".dt accessor",
+            "worksheet named",
+            "excel file format cannot",
+            "only 0 lines in file",
+            "duplicate column",
+            "cannot mask with non-boolean",
+            "mixed types",
+            "incompatible dtype",
+            "no numeric types",
+        ),
+        r"(?P<what>cannot insert \w{1,40}, already exists|contains duplicate entries, cannot reshape|[Cc]olumns must be same length as key|Can only use \.(?:str|dt) accessor[^\n]{0,40}|Worksheet named '[^'\n]{1,60}' not found|Excel file format cannot be determined|only 0 lines in file|[Dd]uplicate column names?[^\n]{0,40}|[Mm]ixed types|incompatible dtype[^\n]{0,60})",
+        "The data has another shape or type than the code expects: {what|see the quoted line}.",
+    ),
+    S(
         "frame.nothing_read",
         "missing_data",
         96,
@@ -268,7 +290,7 @@ SIGNATURES = (
     S(
         "frame.json",
         "data_quality",
-        64,
+        57,
         (
             "jsondecodeerror",
             "expecting value",

@@ -8,6 +8,54 @@ from airflow_de_agent.core.signatures.signature import Signature as S
 
 SIGNATURES = (
     S(
+        "http.404_file",
+        "missing_data",
+        74,
+        ("404",),
+        r"\b404\b[^\n]{0,60}(?:url:?|for) \S{0,200}?(?P<item>[\w.-]{0,60}(?:\d{4}-?\d{2}-?\d{2}|\.(?:csv|json|jsonl|parquet|zip|gz|xlsx?|txt|xml|avro|tsv))[\w./-]{0,60})",
+        "{host|The server} does not have {item|the file} (yet).",
+        ("Ask {host|the provider} whether {item|the file} is late or published under another name.",),
+        transience="unknown",
+    ),
+    S(
+        "http.html_answer",
+        "external_service",
+        94,
+        ("<!doctype html", "<html", "text/html", "html page", "maintenance page", "login page"),
+        r"<!doctype html|<html|text/html|HTML page|maintenance page|login page",
+        "{host|The service} answered with an HTML page instead of data: an error, login or maintenance page.",
+        ("Open the address by hand and look at its status; retry when it answers with data again.",),
+        unless=("accept: text/html", "accept': 'text/html"),
+    ),
+    S(
+        "http.maintenance",
+        "external_service",
+        82,
+        ("maintenance",),
+        r"(?:under|scheduled|planned|in|for|during|system|emergency) (?:\w{1,20} )?maintenance|maintenance (?:mode|in progress|page|until)",
+        "{host|The service} is in maintenance.",
+        ("Run it again after the maintenance.",),
+        unless=("you are now", "maintenance mode: report", "cluster", "freeze"),
+    ),
+    S(
+        "net.jdbc_link",
+        "network",
+        87,
+        (
+            "communications link failure",
+            "connect timed out",
+            "connection attempt timed out",
+            "connection timeout",
+            "connection attempt failed",
+            "tcp/ip connection to the host",
+            "the connection attempt failed",
+        ),
+        r"[Cc]ommunications link failure|connect(?:ion attempt)? timed out|[Cc]onnection timeout\b(?!=)|[Cc]onnection attempt failed|TCP/IP connection to the host (?P<host>[\w.-]{1,120})",
+        "{host|The server} cannot be reached from where the job runs.",
+        ("Check security groups, subnet routes and the connection's network settings of the job.",),
+        unless=("pool size", "connection timeout to "),
+    ),
+    S(
         "tls.not_offered",
         "network",
         84,
@@ -120,7 +168,7 @@ SIGNATURES = (
     S(
         "net.reset",
         "network",
-        86,
+        76,
         (
             "connection reset by peer",
             "connectionreseterror",

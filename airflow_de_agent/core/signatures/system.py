@@ -209,8 +209,8 @@ SIGNATURES = (
         "shell.not_executable",
         "permissions",
         80,
-        ("exit code 126", "return code 126", "cannot execute"),
-        r"(?:exit|return) code 126|cannot execute",
+        ("exit code 126", "return code 126", "exit status 126", "cannot execute"),
+        r"(?:exit|return) (?:code|status) 126|cannot execute binary|: cannot execute: required",
         "The command exists but may not be executed.",
     ),
     S(
