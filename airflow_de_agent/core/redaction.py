@@ -14,8 +14,10 @@ A literal in lower case is looked for in any case, one with a capital letter as 
 from __future__ import annotations
 
 import re
+import sys
 from binascii import Error as Base64Error
 from binascii import a2b_base64
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from functools import cache
 from typing import NamedTuple
@@ -30,10 +32,11 @@ class Shape(NamedTuple):
     literals: tuple[str, ...]
     pattern: str
     why: str
-    lead: str = ""  # characters before the literal that belong to the match
+    lead: int = 0  # characters before the literal that belong to the match
 
 
-B = r"(?<![A-Za-z0-9])"  # no letter or digit before: not the middle of an ordinary word or blob
+# Not the middle of a word or blob; an escaped newline or byte before it is no letter.
+B = r"(?:(?<![A-Za-z0-9])|(?<=\\[nrt])|(?<=%[0-9A-Fa-f]{2}))"
 E = r"(?![A-Za-z0-9])"
 WORD = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_"
 
@@ -42,7 +45,7 @@ SHAPES: tuple[Shape, ...] = (
     Shape(
         "aws_access_key",
         ("AKIA", "ASIA", "ABIA", "ACCA"),
-        r"(?:(?<![A-Za-z0-9])|(?<=%[0-9A-Fa-f]{2}))A(?:KIA|SIA|BIA|CCA)[A-Z0-9]{16}" + E,
+        B + r"A(?:KIA|SIA|BIA|CCA)[A-Z0-9]{16}" + E,
         "AWS access key ids",
     ),
     Shape(
@@ -70,14 +73,14 @@ SHAPES: tuple[Shape, ...] = (
     Shape(
         "azure_client_secret",
         ("Q~",),
-        r"[\w~.]{3}\dQ~[\w~.-]{31,34}(?![\w~-])",
+        r"(?:(?<![\w~.])|(?<=\\[nrt]))[\w~.]{3}\dQ~[\w~.-]{31,34}(?![\w~-])",
         "Entra client secrets",
-        lead=WORD + "~.",
+        lead=4,
     ),
     Shape(
         "databricks_token",
-        ("dapi", "dose", "dkea"),
-        B + r"d(?:api|ose|kea)[0-9a-f]{32}(?:-\d{1,3})?" + E,
+        ("dapi",),
+        B + r"dapi[0-9a-f]{32}(?:-\d{1,3})?" + E,
         "Databricks tokens",
     ),
     # code hosts and registries
@@ -111,13 +114,13 @@ SHAPES: tuple[Shape, ...] = (
         B + r"(?:[sr]k_(?:live|test|prod)_|whsec_)[A-Za-z0-9+/=]{10,255}",
         "Stripe",
     ),
-    Shape("model_api_key", ("sk-",), B + r"sk-(?=[\w-]{0,200}\d)[\w-]{20,255}", "OpenAI, Anthropic"),
-    Shape("huggingface_token", ("hf_", "api_org_"), B + r"(?:hf_|api_org_)[A-Za-z]{30,40}" + E, "Hugging Face"),
+    Shape("model_api_key", ("sk-",), B + r"sk-(?=[\w-]{0,50}\d)[\w-]{20,255}", "OpenAI, Anthropic"),
+    Shape("huggingface_token", ("hf_",), B + r"hf_[A-Za-z]{30,40}" + E, "Hugging Face"),
     Shape("vault_token", ("hvs.", "hvb.", "hvr."), B + r"hv[sbr]\.[\w-]{20,1000}", "HashiCorp Vault"),
     Shape("dbt_token", ("dbtc_", "dbtu_", "dbts_"), B + r"dbt[cus]_[\w-]{20,200}", "dbt Cloud"),
     Shape("age_key", ("AGE-SECRET-KEY-1",), r"AGE-SECRET-KEY-1[A-Z0-9]{58}", "age"),
     # headers and tickets
-    Shape("jwt", ("eyJ",), B + r"eyJ[\w-]{8,4096}\.[\w-]{4,8192}(?:\.[\w-]{0,4096}){0,3}", "three parts with dots"),
+    Shape("jwt", ("eyJ",), B + r"eyJ[\w-]{8,400}\.[\w-]{4,8192}(?:\.[\w-]{0,4096}){0,3}", "three parts with dots"),
     Shape(
         "bearer_token",
         ("bearer",),
@@ -135,7 +138,7 @@ SHAPES: tuple[Shape, ...] = (
     Shape(
         "password",
         ("://", ":\\/\\/"),
-        r":\\?/\\?/[^\s/:@\"'<>\\]{0,200}:(?P<v>[^\s/\"'<>]{1,256}|(?!\d{1,5}[/?#])(?:(?!://)[^\s\"'<>]){1,256})"
+        r":\\?/\\?/[^\s/:@\"'<>\\]{0,200}:(?P<v>[^\s/\"'<>]{1,256}|(?!\d{1,5}[/?#])(?:(?!:\\?/\\?/)[^\s\"'<>]){1,256})"
         r"@(?=[\w.\[%*$-])",
         "user:password@host, whatever the scheme, a raw / or @ in it included",
     ),
@@ -148,7 +151,7 @@ SHAPES: tuple[Shape, ...] = (
     ),
     Shape(
         "signature",
-        ("signature", "sig", "x-amz-credential", "x-amz-security-token"),
+        ("signature", "sig=", "sig%3d", "x-amz-credential", "x-amz-security-token"),
         r"(?i:(?:(?<=[?&;])sig|(?<=\\u0026)sig|signature|x-amz-credential|x-amz-security-token))"
         r"(?:=|%3[Dd]|\\u003[Dd]|\\{0,7}[\"']:\s?\\{0,7}[\"'])(?P<v>[\w%+/=.~-]{16,8192})",
         "presigned addresses: S3, Google Cloud Storage, Azure SAS, and the AWS4 header",
@@ -156,27 +159,27 @@ SHAPES: tuple[Shape, ...] = (
     # commands and statements
     Shape(
         "password",
-        ("mysql", "mongo", "sshpass", "docker login", "beeline", "az login", "snowsql"),
-        r"(?i:mysql|mongo|sshpass|docker login|beeline|az login|snowsql)[^\n|;]{0,300}?"
+        ("mysql", "mongo", "sshpass", "docker login", "beeline", "az login"),
+        r"(?i:mysql|mongo|sshpass|docker login|beeline|az login)[^\n|;]{0,180}?"
         r"[\s\"']-p(?!ort\b)[\s\"',]{0,5}(?P<v>(?!\d{1,5}(?!\w))[^\s\"',-][^\s\"',]{0,200})",
         "-p of the clients whose -p is a password",
     ),
     Shape(
         "password",
         ("redis-cli", "sqlcmd", "ldapsearch"),
-        r"(?:redis-cli|sqlcmd|ldapsearch)[^\n|;]{0,300}?[\s\"']-[aPw][\s\"',]{0,5}(?P<v>[^\s\"',-][^\s\"',]{2,200})",
+        r"(?:redis-cli|sqlcmd|ldapsearch)[^\n|;]{0,180}?[\s\"']-[aPw][\s\"',]{0,5}(?P<v>[^\s\"',-][^\s\"',]{2,200})",
         "-a, -P, -w of the clients whose option is a password",
     ),
     Shape(
         "password",
         ("curl",),
-        r"curl[\s\"'][^\n]{0,500}?[\s\"'](?:-u|--user|--proxy-user)[\s\"',=]{0,5}[^\s\"':]{0,100}:"
+        r"curl[\s\"'][\s\S]{0,180}?(?<=[\s\"'])(?:-u|--user|--proxy-user)[\s\"',=]{1,5}[^\s\"':]{0,100}\"?:\"?"
         r"(?P<v>[^\s\"']{2,200})",
         "curl -u user:password",
     ),
     Shape(
         "password",
-        ("identified",),
+        ("identified by", "identified with"),
         r"(?i:identified(?:\s{1,5}with\s{1,5}\S{1,60})?\s{1,5}by\s{1,5}(?:password\s{1,5})?)"
         r"(?:\\{0,7}[\"'])?(?P<v>[^\s\"'\\;]{1,200})",
         "CREATE USER … IDENTIFIED BY",
@@ -184,13 +187,17 @@ SHAPES: tuple[Shape, ...] = (
 )
 
 # Words that name a secret. "key" does so only after an owner (`api_key`, not `sort_key`).
-NAMES = ("passw", "passphrase", "passcode", "pass", "pwd", "secret", "token", "key", "credential", "creds", "auth")
+NAMES = ("pass", "pwd", "secret", "token", "key", "cred", "auth")
 KEY_OWNER = (
     r"(?i:api|access|private|account|encryption|decryption|signing|shared|master|symmetric|app|application|auth|service|"
     r"storage|subscription|license|fernet|ssh|rsa|deploy|functions|consumer|hmac|session|write|admin|client|bot)[_.-]?$"
 )
 # What may follow the word without a break; anything else makes it another word: passenger, tokenizer, keyword.
-NAME_ENDING = r"(?i:ord|wd|d|s|ed|key|value|string|text|data|token|base64|orization|access_?key|als?)?(?![a-z])"
+NAME_ENDING = (
+    r"(?i:w(?:or)?ds?|phrase|code|entials?|d|s|ed|key|value|string|text|data|token|base64|orization|access_?key)?"
+    r"(?![a-z])"
+)
+AUTH_ENDING = r"(?i:orization|[_.-]?(?:code|header|string|data|value|basic|\d))?(?![A-Za-z])"
 # Names about a secret rather than of one: secret_name, token_count, KmsKeyId.
 ABOUT = (
     r"(?i:(?:.{0,40}[_.-])?s?_?(?:id|ids|name|names|arn|arns|count|counts|type|types|ur[il]s?|paths?|files?|filename|length|"
@@ -200,11 +207,13 @@ ABOUT = (
 )
 # After the word: the rest of the name, what assigns, and what may stand before the value.
 ASSIGNED = r"""(?x)
-(?P<tail>[A-Za-z0-9_.-]{0,40})
+(?P<tail>[A-Za-z0-9_.-]{0,40})(?![A-Za-z0-9_.-])
 (?P<close>\\{0,7}["'`])?\]?
-(?P<sep>[ \t]{0,8}(?:={1,2}>?|:{1,3}=|[?+.]=|:|,|%3[Dd]|\\u003[Dd])[ \t]{0,8}|[ \t]{0,8}>\s{0,80}|[ \t]{1,8})
+(?:[ \t]{1,2}string)?
+(?P<sep>,?[ \t]{0,4}\\{0,7}["']?[Vv]alue\\{0,7}["']?[ \t]{0,2}[:=][ \t]{0,2}
+  |[ \t]{0,8}(?:={1,2}>?|:{1,3}=|[?+.]=|:|,|%3[Dd]|\\u003[Dd])[ \t]{0,8}|[ \t]{0,8}>\s{0,80}|[ \t]{1,8})
 (?:[bBuUrRfF](?=["'])|[A-Za-z]{1,20}\((?=["']))?
-(?:(?i:basic|bearer|token|apikey|digest)[ ]{1,4}(?=[^\s"']))?
+(?:(?i:basic|bearer|(?:api-?)?token|api-?key|digest)[ ]{1,4}(?=[^\s"']))?
 """
 # The value itself: in escaped quotes (JSON within JSON), in quotes, or bare. Quotes may never close: the text was cut.
 VALUE = r"""(?x)
@@ -212,17 +221,17 @@ VALUE = r"""(?x)
 | "(?P<double>(?:[^"\\\n]|\\.){1,8192})
 | '(?P<single>(?:[^'\\\n]|\\.){1,8192})
 | `(?P<tick>[^`\n]{1,8192})
-| (?P<bare>[^\s"'`,;&<>\\|]{1,4096})
+| (?P<bare>(?:[^\s"'`,;&<>\\|=:]{1,4096}|[=:]) (?:(?:[=:]|&(?![\w.%-]{1,40}=))[^\s"'`,;&<>\\|]{0,200}){0,2})
 """
 # Values that are no secret whatever the name: masks, templates, variables, code, words of prose.
 NO_VALUE = (
     r"(?i:none|null|nil|true|false|yes|no|str|string|bytes|int|optional|required|missing|invalid|expired|empty|unset|"
     r"default|not|is|was|and|or|the|for|in|must|cannot|failed|basic|bearer|iam|sasl|oauth2?|password|self|args|kwargs|"
     r"masked|hidden|redacted|filtered|disable|aws4-hmac-sha256)(?![\w-])"
-    r"|[*x•.]{3,200}(?!\w)|arn:|\$\{|\$\w{1,80}(?!\S)|\{|%\(|<|\[?REDACTED|[a-z_][a-z_.]{2,60}[(\[]"
+    r"|[*x•.]{3,200}(?!\w)|arn:|\$\{|\$\w{1,80}(?!\S)|\{|%\(|<|\[?REDACTED|[A-Za-z_][A-Za-z_.]{2,60}[(\[{]"
     r"|(?:self|cls|conn|connection|os|config|conf|settings|args|kwargs|var|env|context)\.[a-z_]"
 )
-DATE_OR_NUMBER = r"\d{4}-\d\d-\d\d|[\d.,:%+-]{1,40}$"
+DATE_OR_NUMBER = r"\d{4}-\d\d-\d\d|\d{1,12}$|[\d.,:%+-]{0,30}[.,:%+-][\d.,:%+-]{0,30}$"
 OPENERS = {")": "(", "]": "[", "}": "{"}
 
 BASE64 = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/="
@@ -230,14 +239,16 @@ KEY_LENGTH = 16_384  # characters; a 4096-bit RSA key has 3,300, its log prefixe
 # A line of a private key, with the prefix of a log line or as the message of a JSON line, a header of it, or its end.
 KEY_LINE = (
     r"[^\n]{0,300}?(?<![\w/+.-])[A-Za-z0-9+/]{40,200}={0,2}(?![\w/+.-])[^\n]{0,300}"
+    r"|[^\n]{0,300}?(?<![\w/+.-])[A-Za-z0-9+/]{8,80}={1,2}\s{0,4}"
     r"|\s{0,40}[A-Za-z0-9+/]{0,80}={0,2}\s{0,40}|\s{0,40}(?:Proc-Type|DEK-Info|Version|Comment|Hash):[^\n]{0,200}"
 )
 
 Span = tuple[int, int, str]
 SMALL = 20_000  # characters; below it, looking for each literal by itself beats compiling the gates
+CHUNK = 250_000  # characters searched at a time, so that they stay in the processor's cache
 REMEMBERED = 100  # secrets looked for where they stand bare; a bound, so that time stays linear
-# Letters from rare to frequent in logs; a literal is looked for by its rarest one.
-RARITY = "~@\\JKVQZXGYHUBMPLWzjqx=EODSAINRTFCvwkyhgbfmu'9876543210\"dclpisnraoet-._/: "
+# A literal is looked for by the first of these that it holds: few letters, since each is one pass, and rare in logs.
+ANCHORS = "AKJGQEBxkyghbpcd/"
 
 
 @cache
@@ -261,31 +272,40 @@ def _literals() -> tuple[str, ...]:
 def _gates() -> tuple[tuple[bool, re.Pattern[str], tuple[tuple[str, int], ...]], ...]:
     """One pattern for all literals with the same rarest letter.
 
-    `re` finds a pattern's single first letter with memchr, ten times as fast as it tries an alternation.
+    `re` looks for a single first letter ten times as fast as for an alternation, and tries the choices only there.
     """
     groups: dict[tuple[bool, str], list[tuple[str, int]]] = {}
     for literal in _literals():
-        anchor = min(literal, key=RARITY.index)
+        anchor = next(letter for letter in ANCHORS if letter in literal)
         groups.setdefault((literal == literal.lower(), anchor), []).append((literal, literal.index(anchor)))
     gates = []
     for (lower, anchor), members in groups.items():
-        choices = (f"(?={re.escape(x[i + 1 :])})(?<={re.escape(x[: i + 1])})()" for x, i in members)
+        members.sort(key=lambda member: member[1] + 1 == len(member[0]))
+        choices = (f"{re.escape(x[i + 1 :])}(?<={re.escape(x)})()" for x, i in members)
         gates.append((lower, re.compile(f"{re.escape(anchor)}(?:{'|'.join(choices)})"), tuple(members)))
     return tuple(gates)
 
 
 def _hits(text: str) -> Iterator[tuple[int, str]]:
     """Where the literals stand: (position, literal)."""
-    lowered = text.replace("\u0130", "I").lower()  # the one letter whose lower case is longer
     if len(text) < SMALL:
+        lowered = _lower(text)
         for literal in _literals():
             for at in _finds(lowered if literal == literal.lower() else text, literal):
                 yield at, literal
         return
-    for lower, gate, members in _gates():
-        for match in gate.finditer(lowered if lower else text):
-            literal, offset = members[(match.lastindex or 1) - 1]
-            yield match.start() - offset, literal
+    for base in range(0, len(text), CHUNK):
+        chunk = text[base : base + CHUNK + 32]  # no literal is longer than the overlap
+        lowered = _lower(chunk)
+        for lower, gate, members in _gates():
+            for match in gate.finditer(lowered if lower else chunk):
+                literal, offset = members[(match.lastindex or 1) - 1]
+                yield base + match.start() - offset, literal
+
+
+def _lower(text: str) -> str:
+    """In lower case and of the same length: one letter's lower case is longer."""
+    return text.replace("\u0130", "I").lower()
 
 
 def _finds(text: str, literal: str) -> Iterator[int]:
@@ -320,10 +340,7 @@ def _spans_at(text: str, at: int, literal: str) -> Iterator[Span]:
 
 
 def _shape_span(text: str, at: int, shape: Shape) -> Span | None:
-    if shape.lead:
-        head = text[max(0, at - 64) : at]
-        at -= len(head) - len(head.rstrip(shape.lead))
-    match = _regex(shape.pattern).match(text, at)
+    match = _regex(shape.pattern).match(text, max(0, at - shape.lead))
     if match is None:
         return None
     start, end = match.span(match.re.groupindex.get("v", 0))
@@ -348,10 +365,12 @@ def _named_span(text: str, at: int, word: str) -> Span | None:
     head = text[max(0, at - 48) : at]
     prefix = head[len(head.rstrip(WORD + "-.")) :]
     end = at + len(word)
-    if not _may_name(prefix, text[at:end]):
+    if prefix and head[: -len(prefix)].endswith("\\"):
+        prefix = prefix[1:]  # the n of an escaped newline
+    if not _may_name(prefix, text[at : end + 3]) or not _regex(NAME_ENDING).match(text, end):
         return None
     assigned = _regex(ASSIGNED).match(text, end)
-    if assigned is None or _about(assigned["tail"]):
+    if assigned is None or _about(word, assigned["tail"]):
         return None
     value = _regex(VALUE).match(text, assigned.end())
     if value is None or _regex(NO_VALUE).match(text, value.start(value.lastgroup or 0)):
@@ -367,16 +386,23 @@ def _named_span(text: str, at: int, word: str) -> Span | None:
 
 def _may_name(prefix: str, word: str) -> bool:
     """What can be told of a name by its beginning: "key" needs an owner, "pass" and "auth" may not end another word."""
-    if word.lower() == "key":
-        return _regex(KEY_OWNER).search(prefix) is not None
-    if word.lower() in ("pass", "pwd", "auth", "creds") and prefix[-1:].isalpha():
+    start = word[:4].lower()
+    if start.startswith("key"):
+        return _regex(KEY_OWNER).search(prefix[-14:]) is not None
+    if (
+        start in ("pass", "auth", "cred")
+        and prefix[-1:].isalpha()
+        and word[4:6].lower() not in ("wo", "wd", "ph", "or", "en")
+    ):
         return prefix[-1].islower() and word[0].isupper()
     return True
 
 
-def _about(tail: str) -> bool:
-    """Whether the name goes on as another word (passenger, tokenizer) or is only about a secret (token_count)."""
-    return not _regex(NAME_ENDING).match(tail) or _regex(ABOUT).match(tail) is not None
+def _about(word: str, tail: str) -> bool:
+    """Whether the name is only about a secret: token_count, authentication."""
+    if word == "auth" and not _regex(AUTH_ENDING).match(tail):
+        return True
+    return tail.endswith(".") or _regex(ABOUT).match(tail) is not None
 
 
 def _without_closers(value: str) -> str:
@@ -394,7 +420,7 @@ def _kind(name: str, word: str) -> str:
         return "aws_session_token"
     if word.startswith(("pass", "pwd")):
         return "password"
-    return {"key": "api_key", "auth": "authorization", "creds": "credential"}.get(word, word)
+    return {"key": "api_key", "auth": "authorization", "cred": "credential"}.get(word, word)
 
 
 def _assigns(text: str, at: int, prefix: str, assigned: re.Match[str], value: str, style: str) -> bool:
@@ -404,9 +430,9 @@ def _assigns(text: str, at: int, prefix: str, assigned: re.Match[str], value: st
     sep, quoted, closed = assigned["sep"].strip(), style != "bare", assigned["close"] is not None
     strong = text[at : at + 3].lower() in ("pas", "pwd")
     if sep == ">":
-        return text.startswith("</", assigned.end() + len(value))
+        return text[assigned.end() + len(value) :][:80].lstrip().startswith("</")
     if sep == ",":
-        return quoted and closed and (strong or _odd(value))
+        return quoted and closed and (prefix.startswith("-") or _odd(value))
     if sep == "":
         option = prefix.startswith("-") and value[0] != "-"
         return option or (quoted and " " not in value and (strong or "_" in prefix + assigned["tail"]))
@@ -481,7 +507,13 @@ def _merged(spans: Iterable[Span], kept: list[tuple[int, int]]) -> list[Span]:
             merged[-1] = (merged[-1][0], max(end, merged[-1][1]), merged[-1][2])
         else:
             merged.append((start, end, kind))
-    return [span for span in merged if not any(span[0] < end and start < span[1] for start, end in kept)]
+    return [span for span in merged if not _touches(span, kept)]
+
+
+def _touches(span: Span, kept: list[tuple[int, int]]) -> bool:
+    """Whether a kept placeholder stands in or right beside a span: what was no secret within a word is none now."""
+    last = bisect_right(kept, (span[1], sys.maxsize)) - 1
+    return last >= 0 and kept[last][1] >= span[0]
 
 
 @cache
