@@ -11,6 +11,7 @@ import re
 from bisect import bisect_right
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import accumulate
 from typing import NamedTuple
 
 from airflow_de_agent.core.log_blocks import VARYING, blocks
@@ -115,6 +116,8 @@ _QUIET_LINES = 400
 _CONTEXT = 3
 _REACH_BACK = 150
 _REACH_ON = 300
+_HITS = 200
+_FLOOD = 16  # after so many blocks of mostly new lines, counting templates no longer pays
 
 _RECORD = re.compile(rb"\{|\[?\d{4}-\d\d-\d\d[T ]\d\d:\d\d|\*\*\* ")
 _BODY = re.compile(rb"\[[^\]\n]{10,40}\] \{+[^}\n]{1,200}\}+ [A-Z]+ - ")
@@ -192,8 +195,12 @@ class _Scanner:
         self._first_quiet = _Kept(16 * 1024, newest=False)
         self._last_quiet = _Kept(64 * 1024, newest=True)
         self._last_weak = _Kept(128 * 1024, newest=True)
+        self._rare = _Kept(512 * 1024, newest=False)
+        self._hits: Counter[bytes] = Counter()
         self._before = b""
         self._total = 0
+        self._flood = 0
+        self._skips = 0
         self._open = False
         self._new_bytes = 0
 
@@ -201,6 +208,18 @@ class _Scanner:
         """Take a block of whole lines."""
         if block.endswith(b"\n"):
             block = block[:-1]
+        if self._skips:
+            self._skips -= 1
+            lines = self._skim(block)
+        else:
+            lines = self._count(block)
+        self._total += lines
+        self._before = _last_lines(self._before + b"\n" + block if len(block) < 32768 else block)
+        if len(self._counts) > _TEMPLATES:
+            self._forget()
+
+    def _count(self, block: bytes) -> int:
+        """Count the templates of a block, and look at new ones."""
         keys = block.translate(None, VARYING).split(b"\n")
         present = Counter(keys)
         by_hash = {hash(key): key for key in present}
@@ -210,35 +229,73 @@ class _Scanner:
             self._counts[hash(key)] += count
         if fresh or hot or self._open:
             self._look(block, keys, fresh, hot)
-        self._total += len(keys)
-        self._before = _last_lines(self._before + b"\n" + block if len(block) < 32768 else block)
-        if len(self._counts) > _TEMPLATES:
-            self._forget()
+        self._flood = self._flood + 1 if len(fresh) > len(keys) // 2 else 0
+        if self._flood > _FLOOD:
+            self._skips = _FLOOD // 2
+        return len(keys)
+
+    def _skim(self, block: bytes) -> int:
+        """Look for the loudest words only: in a flood of ever new lines."""
+        text = block.lower()
+        starts: set[int] = set()
+        for word in _FEW_WORDS:
+            at = text.find(word)
+            for _ in range(_HITS):
+                if at < 0:
+                    break
+                starts.add(block.rfind(b"\n", 0, at) + 1)
+                end = block.find(b"\n", at)
+                at = text.find(word, end) if end >= 0 else -1
+        if starts or self._open:
+            window = self._window(block)
+            i = reached = 0
+            for start in sorted(starts):
+                i += block.count(b"\n", reached, start)
+                reached = start
+                key = template(window.lines[i])
+                self._counts[key] += 1
+                if self._counts[key] == 1:
+                    self._keep(window, *window.span(i))
+        return block.count(b"\n") + 1
 
     def finish(self) -> Scan:
         kept: dict[int, bytes] = dict(self._last.values())
-        for store in (self._first_quiet, self._last_quiet, self._last_weak, self._last_loud, self._first_loud):
+        for store in (
+            self._first_quiet,
+            self._last_quiet,
+            self._last_weak,
+            self._last_loud,
+            self._first_loud,
+            self._rare,
+        ):
             kept.update(store.lines())
         tail = self._before.split(b"\n")[-_TAIL_LINES:]
         kept.update(zip(range(self._total - len(tail) + 1, self._total + 1), tail, strict=True))
         return Scan(sorted(kept.items()), self._total, self._counts)
 
-    def _look(self, block: bytes, keys: list[bytes], fresh: set[bytes], hot: set[bytes]) -> None:
-        before = self._before.split(b"\n") if self._before else []
-        window = _Window(before, block.split(b"\n"), self._total)
+    def _window(self, block: bytes) -> _Window:
+        """The lines of a block; what the block before left open is continued."""
+        window = _Window(self._before.split(b"\n") if self._before else [], block.split(b"\n"), self._total)
         if self._open:
             self._open = False
             self._keep(window, 0, window.reach_on(-1))
+        return window
+
+    def _look(self, block: bytes, keys: list[bytes], fresh: set[bytes], hot: set[bytes]) -> None:
+        window = self._window(block)
         first_seen = _first_positions(keys, fresh)
-        strong, weak = self._loud_among([window.lines[i] for i in first_seen])
-        for n in sorted(strong):
+        rare, strong, weak = self._loud_among([window.lines[i] for i in first_seen])
+        for n in sorted(rare | strong):
             self._loud[hash(keys[first_seen[n]])] = 0
-            self._keep(window, *window.span(first_seen[n]))
+            self._keep(window, *window.span(first_seen[n]), rare=n in rare)
         self._keep_quiet(
-            window, [i for n, i in enumerate(first_seen) if n not in strong], {first_seen[n] for n in weak}
+            window,
+            [i for n, i in enumerate(first_seen) if n not in strong],
+            {first_seen[n] for n in weak},
         )
-        for key in hot.union(keys[first_seen[n]] for n in strong):
-            self._repeat(window, keys, key)
+        known = hot.union(keys[first_seen[n]] for n in rare | strong)
+        for key, found in _occurrences(keys, known).items():
+            self._repeat(window, hash(key), found)
 
     def _keep_quiet(self, window: _Window, found: list[int], weak: set[int]) -> None:
         """Of new lines that tell little, the first of the log and the last."""
@@ -250,36 +307,38 @@ class _Scanner:
         for i in found[-_QUIET_LINES:]:
             self._last_quiet.add(window.numbered(i, i + 1))
 
-    def _repeat(self, window: _Window, keys: list[bytes], key: bytes) -> None:
+    def _repeat(self, window: _Window, key: int, found: list[int]) -> None:
         """Keep the first few lines of a loud template, and its last."""
-        i = -1
-        seen = self._loud[hash(key)]
-        while seen < _FIRST_OF_A_KIND:
-            try:
-                i = keys.index(key, i + 1)
-            except ValueError:
-                break
-            seen += 1
+        more = max(0, _FIRST_OF_A_KIND - self._loud[key])
+        for i in found[:more]:
             self._keep(window, i, i + 1)
-        else:
-            i = len(keys) - 1 - keys[::-1].index(key)
-            self._last[hash(key)] = (window.start + i + 1, window.lines[i])
-        self._loud[hash(key)] = seen
+        if found[more:]:
+            self._last[key] = (window.start + found[-1] + 1, window.lines[found[-1]])
+        self._loud[key] += len(found)
 
-    def _keep(self, window: _Window, start: int, end: int) -> None:
+    def _keep(self, window: _Window, start: int, end: int, *, rare: bool = False) -> None:
         run = window.numbered(start, end)
-        if not self._first_loud.add(run):
+        if not (rare and self._rare.add(run)) and not self._first_loud.add(run):
             self._last_loud.add(run)
-        self._open = end >= len(window.lines) and end - start < _REACH_ON
+        self._open = self._open or (end >= len(window.lines) and end - start < _REACH_ON)
 
-    def _loud_among(self, lines: list[bytes]) -> tuple[set[int], set[int]]:
+    def _loud_among(self, lines: list[bytes]) -> tuple[set[int], set[int], set[int]]:
+        """Indexes of the lines that hold a strong word seldom seen so far, any strong word, or a weak one only."""
+        rare: set[int] = set()
+        strong: set[int] = set()
         if not lines:
-            return set(), set()
+            return rare, strong, set()
         text = b"\n".join(lines).lower()
+        starts = list(accumulate((len(line) + 1 for line in lines), initial=0))
         self._new_bytes += len(text)
-        strong = _holding(text, lines, STRONG_WORDS if self._new_bytes < _STRONG_LIMIT else _FEW_WORDS)
-        weak = _holding(text, lines, WEAK_WORDS) if self._new_bytes < _WEAK_LIMIT else set()
-        return strong, weak - strong
+        for word in STRONG_WORDS if self._new_bytes < _STRONG_LIMIT else _FEW_WORDS:
+            found = _holding(text, starts, word)
+            self._hits[word] += len(found)
+            (rare if self._hits[word] <= _HITS else strong).update((*found[: _HITS // 2], *found[-_HITS // 2 :]))
+        weak: set[int] = set()
+        if self._new_bytes < _WEAK_LIMIT:
+            weak.update(i for word in WEAK_WORDS for i in _holding(text, starts, word))
+        return rare, strong - rare, weak - strong - rare
 
     def _forget(self) -> None:
         """Drop templates seen once: a log of ever new lines must not grow the table."""
@@ -352,18 +411,23 @@ def _first_positions(keys: list[bytes], fresh: set[bytes]) -> list[int]:
     return found
 
 
-def _holding(text: bytes, lines: Sequence[bytes], words: Iterable[bytes]) -> set[int]:
-    """Indexes of the lines that hold one of the words; `text` is the lines in lower case, joined."""
-    starts = [0]
-    for line in lines:
-        starts.append(starts[-1] + len(line) + 1)
-    found: set[int] = set()
-    for word in words:
-        at = text.find(word)
-        while at >= 0:
-            n = bisect_right(starts, at) - 1
-            found.add(n)
-            at = text.find(word, starts[n + 1])
+def _occurrences(keys: list[bytes], known: set[bytes]) -> dict[bytes, list[int]]:
+    """Where known templates occur."""
+    found: dict[bytes, list[int]] = {}
+    if known:
+        for i, key in enumerate(keys):
+            if key in known:
+                found.setdefault(key, []).append(i)
+    return found
+
+
+def _holding(text: bytes, starts: Sequence[int], word: bytes) -> list[int]:
+    """Indexes of the lines that hold a word; `text` is the lines joined, `starts` where each begins in it."""
+    found: list[int] = []
+    at = text.find(word)
+    while at >= 0:
+        found.append(bisect_right(starts, at) - 1)
+        at = text.find(word, starts[found[-1] + 1])
     return found
 
 
