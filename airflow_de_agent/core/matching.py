@@ -14,11 +14,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from airflow_de_agent.core.signatures.signature import Signature
-from airflow_de_agent.core.statements import RECOVERED, WEIGHTS, Statement
+from airflow_de_agent.core.statements import Statement
 
 WINDOW_BEFORE, WINDOW_AFTER = 600, 1500
 HITS_A_HINT = 40
-OFTEN = 3
+FRAMES = 8
 MATCHES_A_WINDOW = 6
 
 
@@ -68,9 +68,6 @@ def _best(row: Signature, joined: _Joined) -> Match | None:
     if not best.values and best.statement.place != "echo":
         telling = max(found, key=lambda match: (len(match.values) > 0, match.score))
         best = telling._replace(score=best.score)
-    if len(found) >= OFTEN and best.statement.weight < WEIGHTS["warning"]:
-        # Said again and again: not a passing trouble that a retry had cured.
-        best = best._replace(score=min(best.score / RECOVERED, row.strength * WEIGHTS["warning"]))
     return best
 
 
@@ -91,7 +88,7 @@ def _match(row: Signature, statement: Statement, at: int) -> Match | None:
     start = max(0, at - WINDOW_BEFORE)
     window = statement.text[start : at + WINDOW_AFTER]
     lowered = window.lower() if row.unless else ""
-    if any(literal in lowered for literal in row.unless):
+    if any(literal in lowered for literal in row.unless) or not _raised_in(row.frames, statement):
         return None
     if not row.pattern:
         end = at - start
@@ -104,6 +101,13 @@ def _match(row: Signature, statement: Statement, at: int) -> Match | None:
         values |= {name: value for name, value in _values(one).items() if name not in values}
     telling = next((one for one in found if _values(one)), found[0])
     return Match(row, statement, row.strength * statement.weight, telling.group(), values)
+
+
+def _raised_in(files: tuple[str, ...], statement: Statement) -> bool:
+    if not files:
+        return True
+    frames = statement.link.frames[-FRAMES:] if statement.link is not None else ()
+    return any(part in frame.file.lower() for frame in frames for part in files)
 
 
 @functools.cache

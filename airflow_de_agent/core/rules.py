@@ -48,6 +48,8 @@ def diagnose(
     other = _earlier_failure(failure, log, evidence)
     if other is not None and (not found or found[0].score < WEAK) and not _own_cause(found):
         return dataclasses.replace(_blamed(other, found, said), evidence_gaps=gaps)
+    if _breaks_off(said, log) and (not found or found[0].score < OWN):
+        return dataclasses.replace(_vanished(log, failure), evidence_gaps=gaps)
     if not found or found[0].score < ANSWERED:
         return dataclasses.replace(_unknown(found, said, failure, evidence), evidence_gaps=gaps)
     return dataclasses.replace(_answer(found, said, failure, operator), evidence_gaps=gaps)
@@ -136,6 +138,44 @@ def _unknown(
         rerun_is_safe_why="The cause is not known.",
         evidence=quotes,
         next_steps=tuple(settle),
+    )
+
+
+# --- a log without an end ---
+
+_STARTED = re.compile(
+    r"Starting attempt \d|Executing <(?:Task|Mapped)|Running <TaskInstance|Worker startup|DAG bundles loaded"
+)
+_OVER = re.compile(
+    r"exited with return code|Task failed|Marking task as|[Tt]raceback|Exception|Error|ERROR|CRITICAL|FATAL"
+    r"|terminat|SIGTERM|[Ff]ailed|return code|exit code|upstream_failed"
+)
+
+
+def _breaks_off(said: list[Statement], log: TaskLog) -> bool:
+    """Whether a task began to speak and then fell silent: neither an error nor an end."""
+    lines = [statement.text for statement in said if statement.source == "task_log"]
+    if len(lines) != len(said) or log.exceptions or not any(map(_STARTED.search, lines)):
+        return False
+    return not any(map(_OVER.search, lines))
+
+
+def _vanished(log: TaskLog, failure: TaskFailure | None) -> Diagnosis:
+    last = log.lines[-1]
+    return Diagnosis(
+        Category.INFRASTRUCTURE,
+        "The log breaks off without an error and without an end: the task's process or its worker vanished.",
+        root_cause_task=failure.key.task_id if failure is not None else "",
+        transience="unknown",
+        rerun_is_safe="unknown",
+        rerun_is_safe_why="The task may have written part of its result before it vanished.",
+        confidence=0.5,
+        confidence_why="Inferred from what is missing; the platform's own records would settle it.",
+        evidence=tuple(filter(None, (wording.line_quote(last.text, last.number),))),
+        next_steps=(
+            "Look at the worker's memory, replacement and scale-in, and at the scheduler's log for a lost heartbeat, "
+            "at the time of the last line.",
+        ),
     )
 
 

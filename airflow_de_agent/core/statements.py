@@ -32,6 +32,7 @@ RECOVERED = 0.75
 EARLIER_ATTEMPT = 0.5
 AFTER_THE_END = 0.45
 LAST_LINES = 15
+OFTEN = 2
 END_LENGTH = 8_000
 LINES_OF_EVIDENCE = 300
 
@@ -118,11 +119,12 @@ _VERDICT = re.compile(
     r"heartbeat|zombie|killed externally|return code 143|return code 137"
 )
 _ATTEMPT = re.compile(r"Starting attempt (\d+) of")
-_FOLDED_AWAY = re.compile(r"\(\d+ more lines? like \d+")
+_FOLDED_AWAY = re.compile(r"\((\d{1,9}) more lines? like (\d{1,9})")
 
 
 def _from_log(log: TaskLog) -> Iterator[Statement]:
     last_start = max((line.number for line in log.lines if _ATTEMPT.search(line.text)), default=0)
+    repeated = _repeated(log)
     place, frame, ended = "output", False, _End()
     for line in log.lines:
         text = _folded(line.text)
@@ -130,10 +132,17 @@ def _from_log(log: TaskLog) -> Iterator[Statement]:
         if frame or (was_frame and line.text.startswith("    ")) or _FOLDED_AWAY.match(text):
             continue
         place = _place(text, place)
-        weight = WEIGHTS[place] * (RECOVERED if _RECOVERED.search(text[:2000]) else 1.0)
+        passing = line.number not in repeated and _RECOVERED.search(text[:2000])
+        weight = WEIGHTS[place] * (RECOVERED if passing else 1.0)
         weight *= AFTER_THE_END if ended.is_past(text) and place != "verdict" else 1.0
         weight *= EARLIER_ATTEMPT if line.number < last_start else 1.0
         yield Statement(text, place, weight, "task_log", line.number)
+
+
+def _repeated(log: TaskLog) -> set[int]:
+    """Lines said again and again: not a passing trouble that a retry had cured."""
+    told = (_FOLDED_AWAY.match(line.text) for line in log.lines)
+    return {int(found.group(2)) for found in told if found is not None and int(found.group(1)) >= OFTEN}
 
 
 class _End:

@@ -140,6 +140,12 @@ def _around(statement: Statement, text: str) -> Quote | None:
     return None
 
 
+def line_quote(text: str, number: int) -> Quote | None:
+    """A line of the task log as a quote, unless it gives orders."""
+    piece = text.strip()[:QUOTE_AFTER]
+    return Quote("task_log", piece, number) if piece and not _ORDERS.search(piece) else None
+
+
 def _word_start(text: str, at: int) -> int:
     return 0 if at <= 0 else text.find(" ", at) + 1
 

@@ -277,7 +277,7 @@ SIGNATURES = (
     S(
         "airflow.execution_timeout",
         "timeout",
-        70,
+        60,
         ("airflowtasktimeout", "timeout, pid", "process timed out"),
         r"Timeout, PID: ?(?P<pid>\d{1,9})|AirflowTaskTimeout|Process timed out",
         "The task ran longer than its execution_timeout and Airflow stopped it.",

@@ -8,6 +8,37 @@ from airflow_de_agent.core.signatures.signature import Signature as S
 
 SIGNATURES = (
     S(
+        "frame.key_column",
+        "data_quality",
+        76,
+        ("keyerror", "columnnotfound"),
+        r"KeyError: ?['\"]?(?P<column>[^'\"\n]{1,80})",
+        "The table lacks column {column|that the code asks for}: the source dropped or renamed it, or the code misnames it.",
+        ("Compare the columns of this delivery with an earlier one; look for {column|the column} under another name.",),
+        frames=("pandas/", "polars/", "pyarrow/", "pandas\\", "dask/"),
+    ),
+    S(
+        "frame.empty_input",
+        "missing_data",
+        63,
+        (
+            "no objects to concatenate",
+            "empty sequence",
+            "iterable argument is empty",
+            "zero-size array",
+            "with size 0",
+            "empty dataframe",
+            "dataframe is empty",
+            "cannot set a frame with no defined index",
+            "single positional indexer is out-of-bounds",
+            "requires at least one array",
+        ),
+        r"(?P<what>[Nn]o objects to concatenate|empty sequence|iterable argument is empty|zero-size array|with size 0|[Ee]mpty DataFrame|DataFrame is empty|single positional indexer is out-of-bounds|frame with no defined index)",
+        "The code got nothing to work on ({what|empty input})[: {object}].",
+        ("Look at why the input was empty: late, filtered away, or a wrong date ({object|see the lines before}).",),
+        transience="unknown",
+    ),
+    S(
         "frame.shape_of_data",
         "data_quality",
         78,

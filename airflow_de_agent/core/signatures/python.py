@@ -8,6 +8,25 @@ from airflow_de_agent.core.signatures.signature import Signature as S
 
 SIGNATURES = (
     S(
+        "python.environ_key",
+        "configuration",
+        86,
+        ("keyerror",),
+        r"KeyError: ?['\"](?P<name>[\w.-]{1,80})['\"]",
+        "Environment variable {name|that the task reads} is not set.",
+        ("Set {name|it} on the workers or in the task's env.",),
+        frames=("/os.py", "<frozen os>"),
+    ),
+    S(
+        "python.unbound",
+        "code_error",
+        61,
+        ("unboundlocalerror", "referenced before assignment", "cannot access local variable"),
+        r"(?:local|free) variable '(?P<name>\w{1,80})'|UnboundLocalError",
+        "The code uses {name|a variable} that was never assigned: a branch or an error before left it out.",
+        ("Look at why {name|it} was not assigned: often a caught error in a try block before.",),
+    ),
+    S(
         "python.arrays",
         "code_error",
         80,
@@ -209,12 +228,9 @@ SIGNATURES = (
         86,
         (
             "nameerror",
-            "unboundlocalerror",
             "is not defined",
-            "referenced before assignment",
-            "cannot access local variable",
         ),
-        r"name '(?P<name>\w{1,80})' is not defined|(?:local|free) variable '(?P<name2>\w{1,80})'|cannot access (?:local|free) variable '(?P<name3>\w{1,80})|(?:Name|UnboundLocal)Error",
+        r"name '(?P<name>\w{1,80})' is not defined|NameError",
         "The code uses {name|a name} before it is defined.",
         ("Correct it at the line named in the traceback.",),
     ),

@@ -23,6 +23,8 @@ class Signature(NamedTuple):
         unless: literal texts in lower case that speak against the row when they stand beside the hint.
         needs: literal texts in lower case, one of which must stand somewhere in the log or the evidence.
         operators: parts of operator names in lower case; the row holds only for these where the operator is known.
+        frames: parts of file names in lower case; the row holds only for an exception that was raised through one of
+            these files, such as ``pandas/``: a missing key means something else there than in a task's own dictionary.
     """
 
     name: str
@@ -36,3 +38,4 @@ class Signature(NamedTuple):
     unless: tuple[str, ...] = ()
     needs: tuple[str, ...] = ()
     operators: tuple[str, ...] = ()
+    frames: tuple[str, ...] = ()

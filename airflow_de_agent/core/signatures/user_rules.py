@@ -26,8 +26,8 @@ from airflow_de_agent.core.signatures.signature import Signature
 
 USER_STRENGTH = 92
 _TEXTS = ("name", "category", "pattern", "cause", "transience")
-_LISTS = ("hints", "steps", "unless", "needs", "operators")
-_LITERALS = ("hints", "unless", "needs", "operators")
+_LISTS = ("hints", "steps", "unless", "needs", "operators", "frames")
+_LITERALS = ("hints", "unless", "needs", "operators", "frames")
 
 
 def user_rules(parsed: object) -> tuple[Signature, ...]:
