@@ -317,13 +317,14 @@ def _finds(text: str, literal: str) -> Iterator[int]:
 
 def _spans(text: str) -> Iterator[Span]:
     """Every secret that a row knows, in no order; they may overlap."""
-    done: dict[str, int] = {}  # by literal: the end of its last secret, within which it is not tried again
+    done: dict[str, int] = {}  # by literal: the end of the last value it told of, within which it is not tried again
     for at, literal in _hits(text):
         if at < done.get(literal, 0):
             continue
         for span in _spans_at(text, at, literal):
             done[literal] = max(done.get(literal, 0), span[1])
-            yield span
+            if span[2]:
+                yield span
 
 
 def _spans_at(text: str, at: int, literal: str) -> Iterator[Span]:
@@ -361,7 +362,7 @@ def _is_basic(value: str) -> bool:
 
 
 def _named_span(text: str, at: int, word: str) -> Span | None:
-    """The value assigned to a secret-like name, such as `'db_password': 'x'`."""
+    """The value assigned to a secret-like name, such as `'db_password': 'x'`; a bare one that is none has no kind."""
     head = text[max(0, at - 48) : at]
     prefix = head[len(head.rstrip(WORD + "-.")) :]
     end = at + len(word)
@@ -379,9 +380,9 @@ def _named_span(text: str, at: int, word: str) -> Span | None:
     start, stop = value.span(style)
     if style == "bare":
         stop = start + len(_without_closers(value[style]))
-    if not _assigns(text, at, prefix, assigned, text[start:stop], style):
-        return None
-    return start, stop, _kind(prefix + word + assigned["tail"], word)
+    if _assigns(text, at, prefix, assigned, text[start:stop], style):
+        return start, stop, _kind(prefix + word + assigned["tail"], word)
+    return (start, stop, "") if style == "bare" else None
 
 
 def _may_name(prefix: str, word: str) -> bool:
