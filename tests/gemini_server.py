@@ -300,7 +300,8 @@ def breach(request: Request) -> tuple[int, str, str] | None:
     path = re.fullmatch(rf"/v1(?:beta)?{vertex}/models/([^/:]+):generateContent(?:\?.*)?", request.path)
     if not path:
         return 404, "NOT_FOUND", f"no method at {request.path}"
-    if request.headers.get("x-goog-api-key") is None:
+    granted = "x-goog-api-key" if "/projects/" not in request.path else "authorization"
+    if request.headers.get(granted) is None:
         return 403, "PERMISSION_DENIED", "Method doesn't allow unregistered callers"
     if path[1] not in MODELS:
         return 404, "NOT_FOUND", f"models/{path[1]} is not found for API version v1beta"
@@ -360,6 +361,16 @@ class GeminiServer:
         return behaviour(request)
 
 
+_TOKEN = json.dumps(
+    {
+        "access_token": "ya29.test",
+        "issued_token_type": "urn:ietf:params:oauth:token-type:access_token",
+        "token_type": "Bearer",
+        "expires_in": 3600,
+    }
+).encode()
+
+
 class _Handler(BaseHTTPRequestHandler):
     gemini: GeminiServer
     protocol_version = "HTTP/1.1"
@@ -368,7 +379,11 @@ class _Handler(BaseHTTPRequestHandler):
         """Say nothing."""
 
     def do_POST(self) -> None:
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        content = self.rfile.read(int(self.headers["Content-Length"]))
+        if self.path == "/token":  # Google's token exchange, as workload identity uses it
+            self._send(Response(body=_TOKEN))
+            return
+        body = json.loads(content)
         headers = {name.lower(): value for name, value in self.headers.items()}
         response = self.gemini.respond(Request(self.path, headers, body))
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import socket
 import time
@@ -45,7 +46,7 @@ def _imported():
     """The first import of an SDK takes seconds and warns of the SDK's own affairs."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        gemini.preload()
+        gemini.preload(gemini.Target(api_key=KEY))
 
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
@@ -144,6 +145,14 @@ def test_the_services_word_on_waiting_is_obeyed(behaviour):
     with GeminiServer(behaviour, stand_in.faithful) as server:
         reply, waits = ask(server)
     assert reply.text and waits == [3.25]
+
+
+@pytest.mark.parametrize(("date", "waits"), [("Mon, 01 Jan 2001 00:00:00 GMT", [0.25]), ("yesterday", [0.25])])
+def test_a_clock_that_differs_from_the_services_does_no_harm(date, waits):
+    """A Retry-After date in our past, or no date at all, is a wait of our own making."""
+    with GeminiServer(stand_in.throttled(retry_after=date), stand_in.faithful) as server:
+        reply, waited = ask(server)
+    assert reply.text and waited == waits
 
 
 def test_no_wait_goes_past_the_deadline():
@@ -258,6 +267,31 @@ def test_prices_are_those_of_the_day():
 def test_durations_are_read_strictly(text, seconds):
     """Only a protobuf duration or a number of seconds is one."""
     assert seconds_of(text) == seconds
+
+
+def test_vertex_ai_is_a_matter_of_configuration(tmp_path, monkeypatch):
+    """With a project the call goes to Vertex AI's path, with the application default credentials."""
+    if _sdk_name() == "google-generativeai":  # that SDK knows no Vertex AI, so the key is what it goes by
+        reply, _ = ask("http://127.0.0.1:9", api_key="", vertex_project="acme")
+        assert "google-genai" in reply.cure
+        return
+    with GeminiServer() as server:
+        (tmp_path / "token").write_text("subject")
+        credentials = {
+            "type": "external_account",
+            "audience": "//iam.googleapis.com/locations/global/workforcePools/p/providers/aws",
+            "subject_token_type": "urn:ietf:params:oauth:token-type:jwt",
+            "token_url": f"{server.url}/token",
+            "credential_source": {"file": str(tmp_path / "token")},
+        }
+        (tmp_path / "adc.json").write_text(json.dumps(credentials))
+        monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "adc.json"))
+        reply, _ = ask(server, api_key="", vertex_project="acme", vertex_location="europe-west4")
+    assert reply.text, reply.problem
+    path = server.requests[-1].path
+    assert path == (
+        "/v1/projects/acme/locations/europe-west4/publishers/google/models/gemini-3.8-flash:generateContent"
+    )
 
 
 def _sdk_name():

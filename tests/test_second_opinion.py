@@ -442,7 +442,7 @@ TROUBLES = {
     "drip": (stand_in.drips, "gemini:"),
     "reset": (stand_in.resets, "broke off"),
     "html": (stand_in.html, "no Gemini answer"),
-    "403": (stand_in.echoing_key, "403 PERMISSION_DENIED"),
+    "403": (stand_in.echoing_key, "answered 403"),
     "404": (stand_in.error(404, "NOT_FOUND", "gone"), "gemini_model"),
     "429": (stand_in.throttled(), "429"),
     "503": (stand_in.overloaded, "503"),

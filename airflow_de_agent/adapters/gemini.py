@@ -9,6 +9,7 @@ thought signatures, which the older SDKs drop.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import importlib.util
 import random as _random
 import time
@@ -63,8 +64,8 @@ def complete(
     ask = _sdk()
     if not target.api_key and not target.vertex_project:
         reply = Reply(problem="there is no API key.", cure="set GEMINI_API_KEY or [de_agent] gemini_conn_id")
-    elif ask is None:
-        reply = Reply(problem="no Gemini SDK is installed.", cure="pip install google-genai")
+    elif ask is None or (ask is _with_generativeai and target.vertex_project):
+        reply = Reply(problem="no SDK for it is installed.", cure="pip install google-genai")
     else:
         reply = with_retries(
             lambda seconds: _attempt(ask, prompt, dict(schema), target, seconds, max_output_tokens),
@@ -76,14 +77,18 @@ def complete(
     return dataclasses.replace(reply, model=reply.model or target.model, seconds=round(clock() - started, 3))
 
 
-def preload() -> None:
-    """Import the SDK, which takes 1 to 2 s, ahead of the first call: to be run in a thread while evidence is read."""
-    if _sdk() is _with_genai:
-        from google.genai import Client, types
+def preload(target: Target) -> None:
+    """Import the SDK and make its client, which takes 1 to 2 s, ahead of the first call.
 
-        del Client, types
-    elif _sdk() is _with_generativeai:
-        _generativeai()
+    To be run in a thread while evidence is read. Never raises: what is wrong shows in the first call's Reply.
+    """
+    try:
+        if _sdk() is _with_genai:
+            _genai_client(target)
+        elif _sdk() is _with_generativeai:
+            _generativeai()
+    except Exception:  # noqa: BLE001 -- the SDKs' errors share no class
+        return
 
 
 _NOTHING = "the model answered nothing ({})."
@@ -119,21 +124,31 @@ def _with_genai(prompt: Prompt, schema: dict[str, Any], target: Target, seconds:
         "response_mime_type": "application/json",
         "response_schema": schema,
         "max_output_tokens": room,
+        "http_options": {"timeout": max(1, int(seconds * 1000))},
     }
     knows_level = "thinking_level" in types.ThinkingConfig.model_fields and not target.model.startswith("gemini-2")
     if target.thinking_level and knows_level:
         config["thinking_config"] = {"thinking_level": target.thinking_level.upper()}
-    client = genai.Client(**_genai_client(target, seconds))
     sdk = f"google-genai {genai.__version__}"
     try:
-        response = client.models.generate_content(model=target.model, contents=prompt.text, config=config)
+        response = _genai_client(target).models.generate_content(
+            model=target.model, contents=prompt.text, config=config
+        )
     except TypeError:  # 1.2 parses the text for us, also where there is none; the reason is lost with it
         return Reply(finish="empty", problem=_NOTHING.format("EMPTY"), model=target.model, sdk=sdk)
     return _read(response, sdk, target.model)
 
 
-def _genai_client(target: Target, seconds: float) -> dict[str, Any]:
-    http: dict[str, Any] = {"api_version": target.version, "timeout": max(1, int(seconds * 1000))}
+@functools.lru_cache(maxsize=2)
+def _genai_client(target: Target) -> Any:
+    """The client of a target, kept: making one reads the CA bundle twice, which takes a third of a second."""
+    from google import genai
+
+    return genai.Client(**_client_options(target))
+
+
+def _client_options(target: Target) -> dict[str, Any]:
+    http: dict[str, Any] = {"api_version": target.version}
     if target.base_url:
         http["base_url"] = target.base_url
     if not target.vertex_project:

@@ -30,6 +30,9 @@ def reply_to(exc: BaseException, model: str) -> Reply:
     status = _status(exc)
     if status is not None:
         return _refused(exc, status, model)
+    if type(exc).__module__ == "google.auth.exceptions":
+        cure = "give this host Google application default credentials for [de_agent] gemini_vertex_project"
+        return Reply(problem=f"Google did not accept our identity ({type(exc).__name__}).", cure=cure, model=model)
     if _is_transport(exc):
         slow = "timeout" in type(exc).__name__.lower()
         what = "the service did not answer in time" if slow else "the service could not be reached, or broke off"

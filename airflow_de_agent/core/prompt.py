@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from airflow_de_agent.core.diagnosis import Diagnosis
 from airflow_de_agent.core.evidence import Evidence, Line
 from airflow_de_agent.core.failure import CapturedException, TaskFailure
-from airflow_de_agent.core.untrusted import screen, visible, withhold
+from airflow_de_agent.core.untrusted import screen
 
 VERSION = "1"  # part of every cache key; change it with every change of wording, order or selection
 DEFAULT_BUDGET = 6000
@@ -87,13 +87,15 @@ class Prompt:
 
     @property
     def tokens(self) -> int:
-        """An upper estimate: four characters to a token, three bytes where they are not ASCII."""
+        """An upper estimate: four characters to a token, one where they are not ASCII."""
         return tokens(self.system) + tokens(self.text)
 
 
 def tokens(text: str) -> int:
     """The estimate for one text."""
-    wide = sum(1 for char in text if ord(char) > 127)
+    if text.isascii():
+        return -(-len(text) // 4)
+    wide = sum(char > "\x7f" for char in text)
     return -(-(len(text) - wide) // 4) + wide
 
 
@@ -111,14 +113,16 @@ def build(
     `complaint` says what was wrong with the last answer, when the question is put again.
     """
     system = _ROLE + (_MORE if may_look_further else "")
-    screened = screen(tuple(_with_exception(failure, tuple(evidence))))
-    head = "\n\n".join(_head(failure, rules_diagnosis))
+    collected = _with_exception(failure, tuple(evidence))
+    known = screen(_known(failure, rules_diagnosis))
+    head = "\n\n".join(_block(item.source, item.lines) for item in known.evidence)
     tail = f"\n\nYour last answer could not be used: {complaint}. Answer again, in the given form." if complaint else ""
     room = max(0, budget - tokens(system) - tokens(head + tail) - 40)
-    shown = _fit(screened.evidence, room)
+    screened = screen(_fit(collected, room))
+    shown = _fit(screened.evidence, room)  # the note in place of an order may be longer than the order
     blocks = [_block(item.source, item.lines) for item in shown if item.lines]
-    body = "\n\n".join([head, *blocks, *_silent(screened.evidence)])
-    return Prompt(system, body + tail, shown, screened.withheld)
+    body = "\n\n".join([head, *blocks, *_silent(collected)])
+    return Prompt(system, body + tail, shown, known.withheld + screened.withheld)
 
 
 def exception_lines(exceptions: Sequence[CapturedException]) -> list[str]:
@@ -136,7 +140,8 @@ def _with_exception(failure: TaskFailure, evidence: tuple[Evidence, ...]) -> tup
     return (*evidence, Evidence.of_lines("exception", exception_lines(failure.exceptions)))
 
 
-def _head(failure: TaskFailure, rules: Diagnosis) -> list[str]:
+def _known(failure: TaskFailure, rules: Diagnosis) -> tuple[Evidence, ...]:
+    """What we hold already. It quotes logs and people, so it is screened and fenced like evidence."""
     facts = {
         "task": failure.key.label,
         "run": failure.key.run_id,
@@ -157,12 +162,9 @@ def _head(failure: TaskFailure, rules: Diagnosis) -> list[str]:
         *(f"from {quote.source}: {quote.quote}" for quote in rules.evidence[:3]),
     ]
     past = [" ".join(f"{name}: {value}" for name, value in item.items()) for item in rules.similar[:3]]
-    sections = [("failure", [f"{name}: {value}" for name, value in facts.items() if value]), ("rules_opinion", opinion)]
-    return [_block(name, _own_lines(lines)) for name, lines in [*sections, ("earlier_incidents", past)] if lines]
-
-
-def _own_lines(texts: Iterable[str]) -> list[Line]:
-    return [Line(n, _cut(withhold(visible(text))[0], 400)) for n, text in enumerate(texts, 1)]
+    given = [f"{name}: {value}" for name, value in facts.items() if value]
+    sections = (("failure", given), ("rules_opinion", opinion), ("earlier_incidents", past))
+    return tuple(Evidence.of_lines(name, [_cut(text, 400) for text in texts]) for name, texts in sections if texts)
 
 
 def _block(name: str, lines: Iterable[Line]) -> str:

@@ -230,7 +230,8 @@ def _noted(
     gaps = list(diagnosis.evidence_gaps) + [item.gap for item in seen if item.gap]
     if isinstance(last, Unusable):
         gaps.append(reply.gap or f"gemini: the answer could not be used: {last.why}.")
-    for source in dict.fromkeys(source for source, _ in exchanges[-1].prompt.withheld):
+    withheld = (source for source, _ in exchanges[-1].prompt.withheld if source != "rules_opinion")
+    for source in dict.fromkeys(withheld):
         gaps.append(f"{source}: text that gives orders to its reader was withheld from the model.")
     return dataclasses.replace(
         diagnosis,
