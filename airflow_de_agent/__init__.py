@@ -6,8 +6,7 @@ own. Both are loaded on first use, as this package is imported wherever a DAG is
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+TYPE_CHECKING = False  # as type checkers read it; importing typing would be most of what this module costs
 if TYPE_CHECKING:
     from airflow_de_agent.airflow.callback import DiagnoseOnFailure, diagnose_on_failure
 

@@ -23,19 +23,23 @@ def run(settings: Settings) -> list[str]:
         OSError: the spool cannot be written to.
     """
     spool = Spool(settings.spool_path)
-    failures, said = _missed(settings)
+    in_airflow = find_spec("airflow") is not None
+    failures, said = _missed() if in_airflow else ([], ["no Airflow here, so no failed task instances were looked for"])
     for failure in failures:
         spool.put("run", {"failures": [failure.to_json()]})
     waiting = len(spool.pending())
-    worked = drainer.drain_foreground(settings)
-    said.append(f"{len(failures)} failed task instances of the last {SINCE_HOURS} hours were not diagnosed yet")
-    said.append(f"{waiting} entries were waiting; " + ("worked on" if worked else "a drainer is at work on them"))
+    if in_airflow:
+        from airflow_de_agent.airflow import callback
+
+        callback.see_to_it(settings)
+    else:
+        drainer.drain_foreground(settings)
+    said.append(f"{len(failures)} failed task instances of the last {SINCE_HOURS} hours were seen; those not diagnosed are")
+    said.append(f"{waiting} entries were waiting and are worked on")
     return said
 
 
-def _missed(settings: Settings) -> tuple[Sequence[TaskFailure], list[str]]:
-    if find_spec("airflow") is None:
-        return [], ["Airflow is not installed here, so its failed task instances were not looked at"]
+def _missed() -> tuple[Sequence[TaskFailure], list[str]]:
     from airflow_de_agent.airflow import run_state
 
     return run_state.recent_failures(SINCE_HOURS)

