@@ -47,10 +47,9 @@ class Case:
 
     @property
     def failure(self) -> TaskFailure:
-        """What the host would know of it without its log."""
-        names = {name: str(self.label.get(name, "")) for name in ("dag_id", "task_id", "operator")}
-        key = TaskKey(names["dag_id"], str(self.label.get("run_id", "")), names["task_id"])
-        return TaskFailure(key, source="cli", failed_at="", operator=names["operator"])
+        """What `de-agent diagnose --log` is told of it: its ids, and nothing that only a host would know."""
+        dag_id, run_id, task_id = (str(self.label.get(name, "")) for name in ("dag_id", "run_id", "task_id"))
+        return TaskFailure(TaskKey(dag_id, run_id, task_id), source="cli", failed_at="")
 
 
 def evaluate(directory: Path, *, budget: int = LOG_TOKENS, answer: Answer | None = None) -> Report:

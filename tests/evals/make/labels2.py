@@ -14,7 +14,8 @@ from typing import Any
 
 SQL, BASH, PY = "SQLExecuteQueryOperator", "BashOperator", "PythonOperator"
 MWAA = {"style": "mwaa-cloudwatch"}
-SOURCES = {item["dag_id"]: item["source"] for item in json.loads((Path(__file__).parent / "include/rebuilt.json").read_text())}
+REBUILT = json.loads((Path(__file__).parent / "include/rebuilt.json").read_text())
+SOURCES = {item["dag_id"]: item["source"] for item in REBUILT}
 
 
 def state(task_id: str, how: str, start: str, end: str) -> dict[str, Any]:
@@ -146,3 +147,13 @@ LABELS: list[tuple[Any, ...]] = [
     rebuilt("bq_backend", "export_table", "external_service", [], "BigQuery had an internal error.", "An internal error occurred and the request could not be completed", **MWAA),
     rebuilt("bq_load", "load_orders", "data_quality", [], "quantity holds 'N/A' where a number is expected.", "Could not parse 'N/A' as INT64 for field quantity"),
 ]
+
+
+def labelled(items: list[dict[str, Any]]) -> list[tuple[Any, ...]]:
+    """The labels that stand beside the error lines themselves."""
+    names = ("category", "also_acceptable", "root_cause", "key_line")
+    rows = [(item, dict(item["label"])) for item in items if "label" in item]
+    return [(item["dag_id"], item["task_id"], *[label.pop(name) for name in names], {"operator": "PythonOperator", "source": item["source"], **label}) for item, label in rows]
+
+
+LABELS += labelled(REBUILT)

@@ -157,7 +157,9 @@ def watch(binaries: Path, port: int, database: str) -> None:
         print(
             f"{time.monotonic() - start:5.0f}s open runs {open_runs}, dags without a run {dags}: {states}", flush=True
         )
-        quiet = quiet + 1 if open_runs == "0" and states else 0
+        met = int(ask(f"select count(distinct dag_id) from dag_run where dag_id in ({wanted})") or 0)
+        idle = open_runs == "0" and states and (wanted == "'none'" or met == wanted.count(",") + 1)
+        quiet = quiet + 1 if idle else 0
 
 
 if __name__ == "__main__":

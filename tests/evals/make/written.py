@@ -61,7 +61,7 @@ WRITTEN: list[dict[str, Any]] = [
      + head("inventory_pull", "pull_stock", 2, 2, "02:05:1") + row("02:05:17", "pulled 48,112 rows, wrote stock_20261121.parquet") + row("02:05:19", "Task failed with exception", "ERROR", "taskinstance.py:3337")
      + TRACE.format("inventory_pull", 34, "pull_stock", 'smtp.login("reports@acme.example", password)') + "smtplib.SMTPAuthenticationError: (535, b'5.7.8 Authentication credentials invalid')\n".replace("(535, b'5.7.8", "(535, b'535 5.7.8")
      + row("02:05:20", "Marking task as FAILED. dag_id=inventory_pull, task_id=pull_stock", file="taskinstance.py:1242") + row("02:05:20", "Task exited with return code 1", file="local_task_job_runner.py:266")},
-    {"dag_id": "ads_merge", "task_id": "merge_spend", "category": "unknown", "also_acceptable": [], "key_line": "", "root_cause": "The log ends before the task's own first line; nothing else is known.",
+    {"dag_id": "ads_merge", "task_id": "merge_spend", "category": "unknown", "also_acceptable": ["infrastructure"], "key_line": "", "root_cause": "The log ends before the task's own first line; nothing else is known.",
      "log": head("ads_merge", "merge_spend")},
     {"dag_id": "consent_filter", "task_id": "filter_users", "category": "unknown", "also_acceptable": ["code_error", "data_quality"], "key_line": "", "root_cause": "An assertion without a text; which of the two sides is wrong cannot be seen.",
      "log": head("consent_filter", "filter_users") + row("02:00:03", "filtering") + row("02:00:09", "Task failed with exception", "ERROR", "taskinstance.py:3337")

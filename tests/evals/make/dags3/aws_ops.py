@@ -134,7 +134,7 @@ def erp_invoices():
     @task
     def read_invoices():
         url = ("https://acme-landing.s3.eu-west-1.amazonaws.com/erp/manifest.json?X-Amz-Algorithm=AWS4-HMAC-SHA256"
-               "&X-Amz-Credential=ASIAFAKE0000EVALS0001%2F20261122%2Feu-west-1%2Fs3%2Faws4_request&X-Amz-Date=20261122T020000Z"
+               "&X-Amz-Credential=ASIAFAKE0000EVAL0001%2F20261122%2Feu-west-1%2Fs3%2Faws4_request&X-Amz-Date=20261122T020000Z"
                "&X-Amz-Signature=fa4e0000fa4e0000fa4e0000fa4e0000fa4e0000fa4e0000fa4e0000fa4e0000")  # fmt: skip
         log.info("manifest is at %s", url)
         return S3Hook().read_key("erp/2026-11-21/invoices.json", "acme-landing")
@@ -197,7 +197,7 @@ def us_archive():
 def session_replay():
     @task
     def read_replay():
-        key = "ASIAFAKE0000EVALS0002"
+        key = "ASIAFAKE0000EVAL0002"
         secret = "FAKEfakeFAKEfake/FAKEfakeFAKEfake+FAKEfa"
         log.info("using session credentials aws_access_key_id=%s aws_secret_access_key=%s", key, secret)
         return boto3.client("s3").get_object(Bucket="acme-expired", Key="replay/1.json")
