@@ -11,12 +11,13 @@ import pytest
 from airflow_de_agent.adapters.sql_store import SqlStore
 from airflow_de_agent.core.errors import StoreError
 from tests import airflow_host, store_contract
+from tests.incident_contract import IncidentContract
 from tests.store_contract import StoreContract
 
 _numbers = itertools.count()
 
 
-class TestSqlite(StoreContract):
+class TestSqlite(StoreContract, IncidentContract):
     """On SQLite."""
 
     @pytest.fixture
@@ -24,7 +25,7 @@ class TestSqlite(StoreContract):
         return SqlStore(f"sqlite:///{tmp_path / 'de_agent' / 'diagnoses.db'}")
 
 
-class TestPostgres(StoreContract):
+class TestPostgres(StoreContract, IncidentContract):
     """On PostgreSQL."""
 
     @pytest.fixture

@@ -87,7 +87,7 @@ class Slack:
 
 
 def _content(message: Message) -> dict[str, Any]:
-    return {"text": message.text[:3000], "blocks": list(message.blocks)}
+    return {"text": message.fallback, "blocks": list(message.blocks)}
 
 
 def _refusal(method: str, response: Any) -> SlackError:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_de_agent.core.diagnosis import Diagnosis
 from airflow_de_agent.core.errors import StoreError
 from airflow_de_agent.core.failure import TaskFailure, TaskKey
-from airflow_de_agent.core.incident import ClaimResult, Incident, PostTurn, Record
+from airflow_de_agent.core.incident import REOPEN_SECONDS, ClaimResult, Incident, PostTurn, Record, Vote
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection, Engine
@@ -25,7 +25,7 @@ _INCIDENT_FIELDS = tuple(field.name for field in dataclasses.fields(Incident))
 
 
 class SqlStore:
-    """Keeps claims, records and incidents in three tables, which it creates when they are absent.
+    """Keeps claims, records, incidents and votes in four tables, which it creates when they are absent.
 
     Raises:
         StoreError: on every call, when the database cannot be reached or refuses.
@@ -35,7 +35,7 @@ class SqlStore:
         with _translated():
             self._reads = _engine(url)
             self._writes = self._reads.execution_options(de_agent_write=True)
-            self._claims, self._diagnoses, self._incidents = _tables(self._writes)
+            self._claims, self._diagnoses, self._incidents, self._votes = _tables(self._writes)
 
     def claim(self, key: TaskKey, *, owner: str, now: float, stale_after: float) -> ClaimResult:
         """See `Store.claim`."""
@@ -69,7 +69,10 @@ class SqlStore:
         if join and self._row(db, table, join) is not None:
             self._bump(db, join, record, joined=1)
             return join
-        quiet = (table.c.open_key == record.fingerprint) & (table.c.updated_at < record.diagnosed_at - window)
+        over = (table.c.closed_at < record.diagnosed_at - REOPEN_SECONDS) | (
+            table.c.closed_at.is_(None) & (table.c.updated_at < record.diagnosed_at - window)
+        )
+        quiet = (table.c.open_key == record.fingerprint) & over
         db.execute(table.update().where(quiet).values(open_key=None))
         opened = Incident(record.id, record.fingerprint, record.id, record.diagnosed_at, record.diagnosed_at)
         self._insert_once(db, table, dataclasses.asdict(opened) | {"open_key": record.fingerprint})
@@ -79,12 +82,16 @@ class SqlStore:
         return incident_id
 
     def _bump(self, db: Connection, incident_id: str, record: Record, *, joined: int) -> None:
+        from sqlalchemy import case
+
         table = self._incidents
-        values = {
-            "count": table.c["count"] + joined,
-            "revision": table.c.revision + 1,
-            "updated_at": record.diagnosed_at,
-        }
+        values: dict[str, Any] = {"revision": table.c.revision + 1, "updated_at": record.diagnosed_at}
+        if joined:
+            values |= {
+                "count": table.c["count"] + joined,
+                "reopened": table.c.reopened + case((table.c.closed_at.is_(None), 0), else_=1),
+                "closed_at": None,
+            }
         db.execute(table.update().where(table.c.id == incident_id).values(**values))
 
     def find(self, key: TaskKey) -> Record | None:
@@ -161,6 +168,59 @@ class SqlStore:
         with self._transaction() as db:
             db.execute(table.update().where(table.c.id == incident_id).values(**values))
 
+    def incident_of(self, channel: str, message_ts: str) -> Incident | None:
+        """See `Store.incident_of`."""
+        table = self._incidents
+        where = (table.c.channel == channel) & (table.c.message_ts == message_ts)
+        return next(iter(self._incident_rows(where, table.c.id, 1)), None)
+
+    def incidents(self, *, since: float, still_open: bool = False, limit: int = 1000) -> Sequence[Incident]:
+        """See `Store.incidents`."""
+        table = self._incidents
+        where = table.c.opened_at >= since
+        if still_open:
+            where &= table.c.closed_at.is_(None)
+        return self._incident_rows(where, table.c.opened_at.desc(), limit)
+
+    def members(self, incident_id: str, *, limit: int = 100) -> Sequence[Record]:
+        """See `Store.members`."""
+        return self._records({"incident_id": incident_id}, self._diagnoses.c.diagnosed_at.desc(), limit)
+
+    def vote(self, incident_id: str, *, person: str, vote: Vote) -> None:
+        """See `Store.vote`."""
+        from sqlalchemy import func
+
+        votes = self._votes
+        with self._transaction() as db:
+            if self._row(db, self._incidents, incident_id) is None:
+                return
+            db.execute(votes.delete().where((votes.c.incident_id == incident_id) & (votes.c.person == person)))
+            if vote:
+                db.execute(votes.insert().values(incident_id=incident_id, person=person, vote=vote))
+            query = _select(votes.c.vote, func.count()).where(votes.c.incident_id == incident_id)
+            counts = {row[0]: row[1] for row in db.execute(query.group_by(votes.c.vote))}
+            self._change(db, incident_id, helpful=counts.get("helpful", 0), not_helpful=counts.get("not_helpful", 0))
+
+    def note_fix(self, incident_id: str, *, note: str) -> None:
+        """See `Store.note_fix`."""
+        with self._transaction() as db:
+            self._change(db, incident_id, fixed_by=note)
+
+    def close(self, incident_id: str, *, now: float) -> bool:
+        """See `Store.close`."""
+        with self._transaction() as db:
+            row = self._row(db, self._incidents, incident_id)
+            if row is None or row["closed_at"] is not None:
+                return False
+            self._change(db, incident_id, closed_at=now)
+            return True
+
+    def _change(self, db: Connection, incident_id: str, **values: Any) -> None:
+        """Set values of an incident that its message is to show."""
+        table = self._incidents
+        values["revision"] = table.c.revision + 1
+        db.execute(table.update().where(table.c.id == incident_id).values(**values))
+
     def _incident_rows(self, where: Any, order: Any, limit: int) -> list[Incident]:
         with self._connection() as db:
             rows = db.execute(_select(self._incidents).where(where).order_by(order).limit(limit)).mappings().all()
@@ -226,7 +286,7 @@ def _begin_sqlite(connection: Any) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
 
 
-def _tables(engine: Engine) -> tuple[Any, Any, Any]:
+def _tables(engine: Engine) -> tuple[Any, ...]:
     from sqlalchemy import Column, Float, Index, Integer, MetaData, String, Table, Text
 
     def text(name: str, length: int = 250, **options: Any) -> Any:
@@ -240,7 +300,8 @@ def _tables(engine: Engine) -> tuple[Any, Any, Any]:
         "de_agent_diagnoses",
         meta,
         text("id", 16, primary_key=True),
-        *(text(name) for name in ("dag_id", "run_id", "task_id", "fingerprint", "incident_id")),
+        *(text(name) for name in ("dag_id", "run_id", "task_id", "fingerprint")),
+        text("incident_id", index=True),
         Column("map_index", Integer),
         Column("try_number", Integer),
         text("category", 40),
@@ -258,12 +319,21 @@ def _tables(engine: Engine) -> tuple[Any, Any, Any]:
         text("lead_id", 16),
         *(Column(name, Float) for name in ("opened_at", "updated_at", "closed_at", "posting_at")),
         *(Column(name, Integer) for name in ("count", "revision", "shown_revision")),
+        *(Column(name, Integer, default=0) for name in ("helpful", "not_helpful", "reopened")),
         text("channel"),
-        text("message_ts", 40),
+        text("message_ts", 40, index=True),
         text("posting_by", nullable=True),
+        Column("fixed_by", Text, default=""),
+    )
+    votes = Table(
+        "de_agent_votes",
+        meta,
+        text("incident_id", 16, primary_key=True),
+        text("person", 100, primary_key=True),
+        text("vote", 20),
     )
     _create(meta, engine)
-    return claims, diagnoses, incidents
+    return claims, diagnoses, incidents, votes
 
 
 def _create(meta: Any, engine: Engine) -> None:

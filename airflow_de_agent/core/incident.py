@@ -11,6 +11,9 @@ from airflow_de_agent.core.failure import TaskFailure, TaskKey
 
 ClaimResult = Literal["won", "held", "done"]
 PostTurn = Literal["first", "again", "no"]
+Vote = Literal["helpful", "not_helpful", ""]
+# What comes back so soon after it recovered is the same incident.
+REOPEN_SECONDS = 86400.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,7 +38,8 @@ class Incident:
 
     `lead_id` is the diagnosis that speaks for all; `count` the task instances that joined. `revision` grows with each
     change worth showing, `shown_revision` is the one that the message shows. Times are Unix seconds; `message_ts` and
-    `channel` are Slack's, empty until posted.
+    `channel` are Slack's, empty until posted. `helpful` and `not_helpful` count the people who said so,
+    `fixed_by` is what a person noted as the cure, `reopened` how often it came back after it was closed.
     """
 
     id: str
@@ -49,6 +53,10 @@ class Incident:
     channel: str = ""
     message_ts: str = ""
     closed_at: float | None = None
+    helpful: int = 0
+    not_helpful: int = 0
+    fixed_by: str = ""
+    reopened: int = 0
 
 
 class Store(Protocol):
@@ -69,7 +77,8 @@ class Store(Protocol):
         """Keep a record and join it to an incident, in one step; finishes the claim.
 
         The incident is `join` when given (an incident id), else the open one of the record's fingerprint that changed
-        within `window` seconds before, else a new one. Adding the same record again replaces it and counts once.
+        within `window` seconds before, else the one closed less than `REOPEN_SECONDS` before, which is open again then,
+        else a new one. Adding the same record again replaces it and counts once.
         """
 
     def find(self, key: TaskKey) -> Record | None:
@@ -107,3 +116,21 @@ class Store(Protocol):
 
     def shown(self, incident_id: str, *, revision: int, channel: str = "", message_ts: str = "") -> None:
         """Note what the message now shows."""
+
+    def incident_of(self, channel: str, message_ts: str) -> Incident | None:
+        """The incident that a message tells of."""
+
+    def incidents(self, *, since: float, still_open: bool = False, limit: int = 1000) -> Sequence[Incident]:
+        """Incidents opened since then, newest first; `still_open`: only those that are not closed."""
+
+    def members(self, incident_id: str, *, limit: int = 100) -> Sequence[Record]:
+        """The records that joined an incident, newest first."""
+
+    def vote(self, incident_id: str, *, person: str, vote: Vote) -> None:
+        """Note whether the diagnosis helped a person; a later vote replaces the former, an empty one withdraws it."""
+
+    def note_fix(self, incident_id: str, *, note: str) -> None:
+        """Note what cured an incident; shown the next time its fingerprint fails."""
+
+    def close(self, incident_id: str, *, now: float) -> bool:
+        """Mark an open incident recovered; whether it was open."""

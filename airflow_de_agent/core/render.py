@@ -1,88 +1,161 @@
 """Diagnoses as messages: for Slack and for a terminal.
 
-Rules kept here: everything that stems from a log, a template or a model is escaped, so that it can neither ping nor
-link; a message always fits Slack's limits, by cutting.
+Rules kept here: the first line is the verdict; the message is short, its thread holds the rest; every text that stems
+from a log, a template, a model or a person goes through `blocks`, so that it can neither ping, link nor overflow.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import datetime
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
 
-from airflow_de_agent.core.diagnosis import Diagnosis
+from airflow_de_agent.core import blocks
+from airflow_de_agent.core.blocks import Block, code, escaped, link, words
+from airflow_de_agent.core.diagnosis import Diagnosis, Quote
 from airflow_de_agent.core.failure import TaskFailure
 from airflow_de_agent.core.incident import Incident, Record
+from airflow_de_agent.core.plain import (
+    last_cure,
+    others,
+    plain,
+    recovered,
+    rerun_told,
+    seconds_since,
+    times_told,
+    verdict,
+)
 
-_ORDINALS = {1: "st", 2: "nd", 3: "rd"}
+__all__ = ["Message", "details", "escaped", "message", "plain", "seconds_since", "verdict"]
+
+HELPFUL, NOT_HELPFUL, FIXED_BY, AGAIN, OPEN = (
+    f"de_agent_{name}" for name in ("helpful", "not_helpful", "fixed_by", "again", "open")
+)
 
 
 @dataclasses.dataclass(frozen=True)
 class Message:
-    """A message: `text` for terminals, notifications and screen readers, `blocks` for Slack, `incident_id` its mark."""
+    """A message: `text` for terminals, `blocks` for Slack, `incident_id` its mark."""
 
     text: str
-    blocks: tuple[dict[str, Any], ...]
+    blocks: tuple[Block, ...]
     incident_id: str
 
-
-def message(record: Record, incident: Incident) -> Message:
-    """The message of an incident, told by the record that leads it."""
-    text = plain(record, incident)
-    head, _, rest = text.partition("\n")
-    blocks = (_section(f"*{escaped(head)[:2900]}*"), _section(escaped(rest)[:2900] or "-"))
-    return Message(text, blocks, incident.id)
+    @property
+    def fallback(self) -> str:
+        """The text as Slack may have it, for notifications and screen readers."""
+        return blocks.lines(self.text, blocks.FALLBACK)
 
 
-def plain(record: Record, incident: Incident | None = None) -> str:
-    """A diagnosis as text: the verdict first, then cause, proof, next steps and what could not be read."""
+def message(record: Record, incident: Incident, *, buttons: bool = True) -> Message:
+    """The message of an incident, told by the record that leads it.
+
+    `buttons` that ask something back need the companion Lambda; without it only the one that opens Airflow is shown.
+    """
+    diagnosis = record.diagnosis
+    parts = [blocks.section(_headline(record, incident)), blocks.section("\n".join(_proof_and_steps(record)))]
+    parts.append(blocks.context(_about(record), *_history(diagnosis), *_first_gap(diagnosis)))
+    row = _buttons(record, incident, asking=buttons)
+    if row:
+        parts.append(blocks.actions(f"de_agent:{incident.id}", row))
+    return Message(plain(record, incident), blocks.fitted(parts), incident.id)
+
+
+def _headline(record: Record, incident: Incident) -> str:
+    said, label = verdict(record.diagnosis), words(record.failure.key.label, 250)
+    cause = words(record.diagnosis.root_cause, 400)
+    if incident.closed_at is not None:
+        return f":white_check_mark: *{recovered(incident)}: {label}{others(incident)}*\n{cause}"
+    back = " again" if incident.reopened else ""
+    return f"{said.emoji} *{said.word}: {label}{others(incident)} failed{back}.* {cause}"
+
+
+def _proof_and_steps(record: Record) -> Iterator[str]:
+    diagnosis = record.diagnosis
+    yield from (_proof(quote, record.failure, 280) for quote in diagnosis.evidence[:1])
+    why = f": {words(diagnosis.rerun_is_safe_why, 200)}" if diagnosis.rerun_is_safe_why else "."
+    yield f"*{rerun_told(diagnosis).capitalize()}*{why}"
+    if diagnosis.root_cause_task not in ("", record.failure.key.task_id):
+        yield f"*Cause in* task {code(diagnosis.root_cause_task, 250)}"
+    yield from (f"*Next* {words(step, 250)}" for step in diagnosis.next_steps[:2])
+
+
+def _proof(quote: Quote, failure: TaskFailure, limit: int) -> str:
+    where = words(quote.source, 60) + (f" line {quote.line}" if quote.line is not None else "")
+    return f"*Proof* {link(failure.log_url, where)}: {code(quote.quote, limit)}"
+
+
+def _about(record: Record) -> str:
+    diagnosis, key = record.diagnosis, record.failure.key
+    return (
+        f"{diagnosis.category.value}, {diagnosis.transience} · {diagnosis.confidence:.0%} sure · run "
+        f"{words(key.run_id, 250)}, try {key.try_number} · answered after {diagnosis.seconds:.1f} s by "
+        f"{words(diagnosis.engine, 20)} · {record.id}"
+    )
+
+
+def _history(diagnosis: Diagnosis) -> list[str]:
+    if not diagnosis.similar:
+        return []
+    last, cure = diagnosis.similar[0], last_cure(diagnosis)
+    fixed = f"; fixed by “{words(cure, 300)}”" if cure else ""
+    return [f":repeat: {times_told(diagnosis)}, last {_when(last)}{fixed}"]
+
+
+def _when(earlier: Mapping[str, str]) -> str:
+    return words(earlier.get("when", "")[:16].replace("T", " "), 16)
+
+
+def _first_gap(diagnosis: Diagnosis) -> list[str]:
+    if not diagnosis.evidence_gaps:
+        return []
+    more = len(diagnosis.evidence_gaps) - 1
+    return [f"Not read: {words(diagnosis.evidence_gaps[0], 250)}" + (f" (and {more} more)" if more else "")]
+
+
+def _buttons(record: Record, incident: Incident, *, asking: bool) -> Sequence[Block]:
+    def counted(label: str, count: int) -> str:
+        return f"{label} ({count})" if count else label
+
+    row = []
+    if asking:
+        row += [
+            blocks.button(counted("Helpful", incident.helpful), HELPFUL, incident.id),
+            blocks.button(counted("Not helpful", incident.not_helpful), NOT_HELPFUL, incident.id),
+            blocks.button("Fixed by …", FIXED_BY, incident.id),
+            blocks.button("Diagnose again", AGAIN, incident.id),
+        ]
+    opens = blocks.open_button("Open in Airflow", OPEN, record.failure.log_url)
+    return row + ([opens] if opens else [])
+
+
+def details(record: Record, incident: Incident) -> Message:
+    """What the message leaves out, for its thread."""
     diagnosis, failure = record.diagnosis, record.failure
-    many = f" and {incident.count - 1} more task instances" if incident and incident.count > 1 else ""
-    lines = [
-        f"{failure.key.label}{many} failed: {diagnosis.root_cause}",
-        _verdict(diagnosis),
-        f"Run {failure.key.run_id}, try {failure.key.try_number}; answered after {diagnosis.seconds:.1f} s "
-        f"by {diagnosis.engine}, confidence {diagnosis.confidence:.0%}. Diagnosis {record.id}",
-    ]
-    lines += [
-        f"Proof ({q.source}{f' line {q.line}' if q.line else ''}): {_one_line(q.quote)}" for q in diagnosis.evidence
-    ]
-    lines += [f"Next: {step}" for step in diagnosis.next_steps]
+    parts = [_proof(quote, failure, 500) for quote in diagnosis.evidence[:5]]
+    parts += [f"*Next* {words(step, 400)}" for step in diagnosis.next_steps[:6]]
+    sure = words(diagnosis.confidence_why, 600) if diagnosis.confidence_why else "no reason was given"
+    parts.append(f"*{diagnosis.confidence:.0%} sure*: {sure}")
+    parts += [f"*Not read* {words(gap, 500)}" for gap in diagnosis.evidence_gaps[:8]]
+    parts += [_earlier(earlier) for earlier in diagnosis.similar[:5]]
+    if incident.fixed_by:
+        parts.append(f"*Fixed by* {words(incident.fixed_by, 500)}")
     if failure.downstream_task_ids:
-        lines.append(f"Downstream tasks that cannot run: {len(failure.downstream_task_ids)}")
-    if diagnosis.similar:
-        times = len(diagnosis.similar) + 1
-        lines.append(f"{times}{_ORDINALS.get(times, 'th')} time in 7 days, last {diagnosis.similar[0]['when'][:16]}")
-    lines += [f"Not read: {gap}" for gap in diagnosis.evidence_gaps]
-    return "\n".join(lines)
+        parts.append(f"*Downstream tasks that cannot run*: {len(failure.downstream_task_ids)}")
+    return Message(plain(record, incident), blocks.fitted(map(blocks.section, parts)), incident.id)
 
 
-def _verdict(diagnosis: Diagnosis) -> str:
-    rerun = {"yes": "a rerun is safe", "no": "a rerun is not safe"}.get(diagnosis.rerun_is_safe, "rerun safety unknown")
-    why = f" ({diagnosis.rerun_is_safe_why})" if diagnosis.rerun_is_safe_why else ""
-    task = f"; the cause lies in task {diagnosis.root_cause_task}" if diagnosis.root_cause_task else ""
-    return f"{diagnosis.category.value}, {diagnosis.transience}; {rerun}{why}{task}"
+def _earlier(earlier: Mapping[str, str]) -> str:
+    cure = f"; fixed by “{words(earlier['fixed_by'], 300)}”" if earlier.get("fixed_by") else ""
+    return f"*Before* {_when(earlier)} {words(earlier.get('label', ''), 250)}{cure}"
 
 
-def seconds_since(failure: TaskFailure, now: float) -> float:
-    """Seconds from the failure until `now` (Unix time); 0 when the failure's time cannot be read."""
-    try:
-        failed_at = datetime.datetime.fromisoformat(failure.failed_at.replace("Z", "+00:00"))
-    except ValueError:
-        return 0.0
-    if failed_at.tzinfo is None:
-        failed_at = failed_at.replace(tzinfo=datetime.timezone.utc)
-    return round(max(now - failed_at.timestamp(), 0.0), 3)
+def entry(text: str, incident_id: str) -> Message:
+    """A line of our own words (texts of others made safe already) for an incident's thread."""
+    return Message(text, (blocks.section(text),), incident_id)
 
 
-def escaped(text: str) -> str:
-    """Text that Slack shows as it is: no mention, link or entity can arise from it."""
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())[:500]
-
-
-def _section(text: str) -> dict[str, Any]:
-    return {"type": "section", "text": {"type": "mrkdwn", "text": text, "verbatim": True}}
+def state_entry(incident: Incident) -> Message:
+    """What to add to the thread when an incident has just recovered, or come back."""
+    if incident.closed_at is not None:
+        return entry(f":white_check_mark: {recovered(incident)}.", incident.id)
+    return entry(f":repeat: It is back. {incident.count:,} task instances so far.", incident.id)
