@@ -120,7 +120,7 @@ SHAPES: tuple[Shape, ...] = (
     Shape("dbt_token", ("dbtc_", "dbtu_", "dbts_"), B + r"dbt[cus]_[\w-]{20,200}", "dbt Cloud"),
     Shape("age_key", ("AGE-SECRET-KEY-1",), r"AGE-SECRET-KEY-1[A-Z0-9]{58}", "age"),
     # headers and tickets
-    Shape("jwt", ("eyJ",), B + r"eyJ[\w-]{8,400}\.[\w-]{4,8192}(?:\.[\w-]{0,4096}){0,3}", "three parts with dots"),
+    Shape("jwt", ("eyJ",), B + r"eyJ[\w-]{8,300}\.[\w-]{4,8192}(?:\.[\w-]{0,4096}){0,3}", "three parts with dots"),
     Shape(
         "bearer_token",
         ("bearer",),
@@ -368,8 +368,12 @@ def _named_span(text: str, at: int, word: str) -> Span | None:
     end = at + len(word)
     if prefix and head[: -len(prefix)].endswith("\\"):
         prefix = prefix[1:]  # the n of an escaped newline
-    if not _may_name(prefix, text[at : end + 3]) or not _regex(NAME_ENDING).match(text, end):
+    ending = _regex(NAME_ENDING).match(text, end)
+    if ending is None or not _may_name(prefix, text[at : end + 3]):
         return None
+    after = text[ending.end() : ending.end() + 8]
+    if after[:1] == " " and after[1:2].isalnum() and prefix[:1] != "-" and after != " string ":
+        return None  # prose, and not worth compiling more
     assigned = _regex(ASSIGNED).match(text, end)
     if assigned is None or _about(word, assigned["tail"]):
         return None
