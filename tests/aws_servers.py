@@ -23,6 +23,8 @@ from typing import Any
 
 import pytest
 
+from airflow_de_agent.aws.calls import Clients
+
 REGION = "eu-west-1"
 DATA = Path(__file__).parent / "data"
 Answer = tuple[int, dict[str, Any]]
@@ -74,6 +76,7 @@ class AwsServer:
         self._moto = DomainDispatcherApplication(create_backend_app)
         self._server = make_server("127.0.0.1", 0, self._answer, threaded=True, request_handler=Quiet)
         self.url = f"http://127.0.0.1:{self._server.server_port}"
+        self._clients = Clients(CREDENTIALS, endpoint_url=self.url)
         self._released, self._one_writer = threading.Event(), threading.Lock()
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
         self.reset()
@@ -100,9 +103,7 @@ class AwsServer:
 
     def client(self, service: str) -> Any:
         """A boto3 client as the product builds it."""
-        from airflow_de_agent.aws.calls import Clients
-
-        return Clients(CREDENTIALS, endpoint_url=self.url)(service)
+        return self._clients(service)
 
     def close(self) -> None:
         self._released.set()

@@ -234,7 +234,7 @@ def web(request, mwaa, tmp_path, monkeypatch):
 
 def test_a_boto3_without_invoke_rest_api_logs_in_instead(aws, mwaa, web):
     """MWAA's Airflow 2.10.3 pins a boto3 that has no InvokeRestApi; the web login serves, on both majors."""
-    client = aws.client("mwaa")
+    client = Clients(aws_servers.CREDENTIALS, endpoint_url=aws.url)("mwaa")
     delattr(type(client), "invoke_rest_api")
     evidence = tools.get_dag_run_status(client, environment="prod-2", dag_id="sales_etl")
     assert evidence.status == "found" and evidence.gap == ""
@@ -252,7 +252,7 @@ def test_a_caller_with_the_web_login_alone_is_served(aws, mwaa, web):
 def test_a_web_server_out_of_reach_names_both_ways(aws, mwaa):
     """An old boto3 and a private web server: the reason and the cure speak of the network and of IAM."""
     mwaa.web_host = "127.0.0.1:1"
-    client = aws.client("mwaa")
+    client = Clients(aws_servers.CREDENTIALS, endpoint_url=aws.url)("mwaa")
     delattr(type(client), "invoke_rest_api")
     evidence = tools.get_dag_run_status(client, environment="prod-2", dag_id="sales_etl", deadline=soon(3))
     assert evidence.status == "unavailable"
@@ -540,17 +540,18 @@ def test_no_error_is_an_empty_answer(aws):
 # --- when things go wrong, for each of the four
 
 ASK = {
-    "task_log": lambda c, end: tools.get_mwaa_task_logs(c("logs"), log_group=GROUP, deadline=end, **TASK),
-    "run_state": lambda c, end: tools.get_dag_run_status(
-        c("mwaa"), environment="prod-3", dag_id="sales_etl", deadline=end
-    ),
-    "redshift": lambda c, end: tools.query_redshift_audit_logs(
-        c("redshift-data"), target=TARGET, deadline=end, **WINDOW
-    ),
-    "lambda_errors": lambda c, end: tools.get_cloudwatch_lambda_errors(
-        c("logs"), functions=["inventory"], deadline=end, **WINDOW
-    ),
+    "task_log": ("logs", tools.get_mwaa_task_logs, {"log_group": GROUP, **TASK}),
+    "run_state": ("mwaa", tools.get_dag_run_status, {"environment": "prod-3", "dag_id": "sales_etl"}),
+    "redshift": ("redshift-data", tools.query_redshift_audit_logs, {"target": TARGET, **WINDOW}),
+    "lambda_errors": ("logs", tools.get_cloudwatch_lambda_errors, {"functions": ["inventory"], **WINDOW}),
 }
+
+
+def ask(source: str, clients: Any, seconds: float) -> Any:
+    """The answer of one of the four; its client is built before the time begins to run."""
+    service, instrument, arguments = ASK[source]
+    client = clients(service)
+    return instrument(client, deadline=soon(seconds), **arguments)
 
 
 @pytest.fixture
@@ -581,7 +582,7 @@ def everything(aws, redshift, mwaa):
 def test_every_refusal_is_evidence_with_its_cure(everything, source, kind, reason, cure):
     """Nothing is raised: the reason and what would mend it are the answer, within the deadline."""
     everything.misbehave(kind)
-    evidence = ASK[source](everything.client, soon(1.5))
+    evidence = ask(source, everything.client, 1.5)
     first = everything.calls[0]
     action = f"{aws_servers.action_of(first)}"
     assert evidence.status == "unavailable"
@@ -591,13 +592,21 @@ def test_every_refusal_is_evidence_with_its_cure(everything, source, kind, reaso
 
 
 @pytest.mark.parametrize("source", ASK)
+def test_a_deadline_that_has_passed_is_said(everything, source):
+    """Nothing is asked any more, and the setting that gives more time is named."""
+    evidence = ask(source, everything.client, -1)
+    assert "no time was left" in evidence.reason and "deadline_seconds" in evidence.cure
+    assert everything.calls == []
+
+
+@pytest.mark.parametrize("source", ASK)
 def test_throttled_at_every_second_call_the_answer_is_whole(everything, source):
     """Fewer than twice the calls that an unhurried service would have needed, and the same answer."""
-    whole = ASK[source](everything.client, soon(20))
+    whole = ask(source, everything.client, 20)
     needed = len(everything.calls)
     everything.calls.clear()
     everything.misbehave("Throttle", every=2)
-    throttled = ASK[source](everything.client, soon(30))
+    throttled = ask(source, everything.client, 30)
     assert (throttled.status, throttled.gap) == ("found", "")
     assert throttled.lines == whole.lines
     if source != "redshift":  # which is asked again and again until its statements have ended
@@ -609,7 +618,7 @@ def test_an_address_that_nobody_answers_is_named(source):
     """A closed port or a host that does not exist: the endpoint, the region and the VPC endpoint are spoken of."""
     for address in ("http://127.0.0.1:1", "http://aws.invalid"):
         clients = Clients(aws_servers.CREDENTIALS, endpoint_url=address)
-        evidence = ASK[source](clients, soon(2))
+        evidence = ask(source, clients, 2)
         assert evidence.status == "unavailable"
         assert address in evidence.reason and "eu-west-1" in evidence.cure
 

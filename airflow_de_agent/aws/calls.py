@@ -117,6 +117,7 @@ REMEDIES = (
         "{service} did not answer {action} in time.",
         "check the way to {endpoint} (VPC endpoint, security group, proxy).",
     ),
+    _remedy("NoTime", 1, "no time was left for {action}.", "raise [de_agent] deadline_seconds."),
     _remedy(
         "UnknownMethod ParamValidationError UnknownServiceError",
         1,
@@ -183,8 +184,8 @@ class Calls:
         if function is None:
             raise _Failure("UnknownMethod", f"it has no {method}")
         pause = self._last + self._gap - time.monotonic()
-        if pause > 0 and not self.wait(pause):
-            raise _Failure("Hanging")
+        if self.left <= 0 or (pause > 0 and not self.wait(pause)):
+            raise _Failure("NoTime")
         self._last = time.monotonic()
         try:
             answer: dict[str, Any] = within(self.left, lambda: function(**arguments))
