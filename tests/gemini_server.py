@@ -134,6 +134,7 @@ def lies(how: str) -> Behaviour:
     def answer(request: Request) -> Response:
         values = faithful_answer(request)
         quote = values["evidence"][0]["quote"]
+        from_payroll = "KeyError: 'salary_band' in payroll_export"
         values["evidence"] = {
             "invented": [
                 {"source": "task_log", "line": 7, "quote": "OutOfMemoryError: the worker was killed at 512 MB"}
@@ -141,7 +142,7 @@ def lies(how: str) -> Behaviour:
             "altered": [
                 {**values["evidence"][0], "quote": re.sub(r"\d", lambda d: str(9 - int(d[0])), quote + " 137")}
             ],
-            "another": [{"source": "task_log of payroll", "line": 1, "quote": quote}],
+            "another": [{"source": "task_log", "line": 2, "quote": from_payroll}],
         }[how]
         values["root_cause"] = "The worker pod-4711 ran out of 512 MB at line 4242."
         return candidate(json.dumps(values))

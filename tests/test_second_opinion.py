@@ -10,6 +10,7 @@ import functools
 import json
 import re
 import time
+import warnings
 
 import pytest
 
@@ -20,6 +21,7 @@ from airflow_de_agent.core.diagnosis import Category, Diagnosis, Quote
 from airflow_de_agent.core.evidence import Evidence
 from airflow_de_agent.core.failure import TaskFailure, TaskKey, TaskState
 from airflow_de_agent.core.prompt import build
+from airflow_de_agent.core.proof import quotes
 from airflow_de_agent.core.reply import Reply
 from airflow_de_agent.core.second_opinion import second_opinion
 from airflow_de_agent.core.tool_request import ToolRequest, grant
@@ -231,6 +233,27 @@ def test_a_false_quote_beside_a_true_one_is_dropped():
     assert diagnosis.confidence == 0.4 and "1 quote(s)" in diagnosis.confidence_why
 
 
+PLACED = {
+    "the wrong source": ("run_state", 2, "connect to 10.0.3.7"),
+    "the number of the line in it": ("task_log", 2, "    2| ERROR - ConnectionRefusedError"),
+    "two lines": (
+        "task_log",
+        1,
+        "reading 40 files\n    2| ERROR - ConnectionRefusedError: connect to 10.0.3.7 port 5439",
+    ),
+    "a link in it": ("task_log", 2, "connect to 10.0.3.7 https://x.example/y"),
+}
+
+
+@pytest.mark.parametrize("name", PLACED)
+def test_a_quote_is_shown_where_it_stands(name):
+    """A model's slips (source, number, several lines) are set right, and what is shown is verbatim."""
+    source, line, quote = PLACED[name]
+    (placed,) = quotes([{"source": source, "line": line, "quote": quote}], EVIDENCE)
+    assert (placed.source, placed.line) == ("task_log", 2)
+    assert placed.quote in LOG[1]
+
+
 @pytest.mark.parametrize("quote", ["", " ", "7", "to 10", "reading 40 files ERROR - Connection"])
 def test_a_quote_must_be_long_enough_and_of_one_line(quote):
     """Crumbs that stand everywhere, and words joined across lines, prove nothing."""
@@ -430,6 +453,9 @@ def test_the_same_look_is_not_taken_twice():
 
 def over_http(server, *, seconds=5.0, **options):
     target = gemini.Target(api_key=KEY, base_url=server.url)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the SDK's own affairs
+        gemini.preload(target)
     complete = functools.partial(gemini.complete, target=target, sleep=lambda _s: None)
     deadline = time.monotonic() + seconds
     return second_opinion(
@@ -455,7 +481,7 @@ def test_there_is_always_a_diagnosis(name):
     """Whatever the service does, the rules' diagnosis stands with the reason, and the key is nowhere."""
     behaviour, reason = TROUBLES[name]
     with GeminiServer(behaviour) as server:
-        result = over_http(server, seconds=1.0 if name in ("hang", "drip") else 10.0)
+        result = over_http(server, seconds=1.0 if name in ("hang", "drip") else 30.0)
     assert not server.breaches
     assert result.diagnosis.root_cause == RULES.root_cause
     assert any(reason in gap for gap in result.diagnosis.evidence_gaps)

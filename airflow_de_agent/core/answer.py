@@ -9,13 +9,13 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from airflow_de_agent.core.diagnosis import Category, Diagnosis, Quote, check_quotes
-from airflow_de_agent.core.evidence import Evidence
+from airflow_de_agent.core.diagnosis import Category, Diagnosis
 from airflow_de_agent.core.prompt import Prompt
-from airflow_de_agent.core.untrusted import gives_orders, pings, plain, plain_piece, planted_hosts
+from airflow_de_agent.core.proof import quotes, weigh
+from airflow_de_agent.core.untrusted import gives_orders, pings, plain, planted_hosts
 
 TOOLS = ("get_mwaa_task_logs", "get_dag_run_status", "query_redshift_audit_logs", "get_cloudwatch_lambda_errors")
 _TRANSIENCE = ("permanent", "transient", "unknown")
@@ -90,7 +90,7 @@ def parse(text: str, prompt: Prompt) -> Answer | Unusable:
     if pings(text, hosts):
         return Unusable("it carried a mention or a planted link, so it was not trusted", final=True)
     diagnosis = _diagnosis(values, prompt, hosts)
-    return Answer(_weigh(diagnosis, prompt), _look_further(values.get("look_further")))
+    return Answer(weigh(diagnosis, prompt), _look_further(values.get("look_further")))
 
 
 def _json_object(text: str) -> dict[str, Any] | Unusable:
@@ -111,7 +111,7 @@ def _misfit(values: Mapping[str, Any]) -> str:
         return "category was none of the given ones"
     if not isinstance(cause, str) or not cause.strip():
         return "root_cause was empty"
-    confidence = values.get("confidence", 0)
+    confidence = values.get("confidence", 0.5)
     if isinstance(confidence, bool) or not isinstance(confidence, (int, float)) or not 0 <= confidence <= 1:
         return "confidence was not a number from 0 to 1"
     if not all(isinstance(values.get(name, []), list) for name in ("evidence", "next_steps", "evidence_gaps")):
@@ -157,83 +157,13 @@ def _diagnosis(values: Mapping[str, Any], prompt: Prompt, hosts: frozenset[str])
         transience=one_of("transience", _TRANSIENCE),
         rerun_is_safe=one_of("rerun_is_safe", _SAFE),
         rerun_is_safe_why=said("rerun_is_safe_why", 300),
-        confidence=round(float(values.get("confidence", 0)), 2),
+        confidence=round(float(values.get("confidence", 0.5)), 2),
         confidence_why=said("confidence_why", 300),
-        evidence=tuple(_quotes(values.get("evidence", ()), prompt.evidence)),
+        evidence=tuple(quotes(values.get("evidence", ()), prompt.evidence)),
         evidence_gaps=tuple(f"model: {item}" for item in listed("evidence_gaps", 3)),
         next_steps=listed("next_steps", 4),
         engine="gemini",
     )
-
-
-_QUOTE_LEAST = 6  # shorter pieces ("0", "at") prove nothing
-
-
-def _quotes(items: Iterable[Any], evidence: Sequence[Evidence]) -> Iterable[Quote]:
-    """The quotes as given, each with the line where it really stands."""
-    for item in list(items)[:8]:
-        if not isinstance(item, dict) or not isinstance(item.get("quote"), str):
-            continue
-        source, quote = str(item.get("source", "")), plain_piece(item["quote"])
-        if len("".join(quote.split())) >= _QUOTE_LEAST and not gives_orders(item["quote"]):
-            yield Quote(source, quote, _line_of(source, quote, item.get("line"), evidence))
-        else:
-            yield Quote(source, "\0")  # stands nowhere: dropped and counted
-
-
-def _line_of(source: str, quote: str, claimed: Any, evidence: Sequence[Evidence]) -> int | None:
-    squeezed = "".join(quote.split())
-    numbers = [
-        line.number
-        for item in evidence
-        if item.source == source
-        for line in item.lines
-        if squeezed in "".join(line.text.split())
-    ]
-    return claimed if claimed in numbers else numbers[-1] if numbers else None
-
-
-def _weigh(diagnosis: Diagnosis, prompt: Prompt) -> Diagnosis:
-    """Drop quotes that stand nowhere; lower the confidence for what no line shows."""
-    in_line = tuple(quote if quote.line is not None else Quote(quote.source, "\0") for quote in diagnosis.evidence)
-    checked = check_quotes(dataclasses.replace(diagnosis, evidence=in_line), prompt.evidence)
-    unseen = unseen_values(checked.root_cause, prompt)
-    if unseen:
-        names = ", ".join(unseen[:3])
-        checked = _less(checked, 0.7, f"The evidence does not show {names}.")
-    if not checked.evidence and checked.category is not Category.UNKNOWN:
-        checked = _less(checked, 0.5, "No quote proves it.")
-    return checked
-
-
-def _less(diagnosis: Diagnosis, factor: float, why: str) -> Diagnosis:
-    return dataclasses.replace(
-        diagnosis,
-        confidence=round(diagnosis.confidence * factor, 2),
-        confidence_why=f"{diagnosis.confidence_why} {why}".strip(),
-    )
-
-
-_VALUE = re.compile(r"(?<![\w.])[\w./:-]*\d[\w./:%-]*|'[^']{2,80}'|\"[^\"]{2,80}\"")
-
-
-def unseen_values(text: str, prompt: Prompt) -> list[str]:
-    """Numbers and quoted names in a sentence that neither the evidence nor the failure shows."""
-    shown = _comparable(_LINE_NUMBER.sub("", prompt.text))
-    values = dict.fromkeys(match.group().strip("'\".:;%()") for match in _VALUE.finditer(_comparable(text)))
-    return [value for value in values if len(value) > 1 and not _stands_in(value, shown)]
-
-
-_LINE_NUMBER = re.compile(r"^ *\d+\| ", re.MULTILINE)
-
-
-def _comparable(text: str) -> str:
-    return re.sub(r"(?<=\d),(?=\d{3})", "", text.lower())
-
-
-def _stands_in(value: str, shown: str) -> bool:
-    edge = r"\d" if value.isdigit() else r"\w"
-    return bool(re.search(rf"(?<!{edge}){re.escape(value)}(?!{edge})", shown))
 
 
 def _look_further(value: Any) -> tuple[str, str] | None:

@@ -14,12 +14,12 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
-from airflow_de_agent.core.answer import unseen_values
 from airflow_de_agent.core.diagnosis import Diagnosis, Quote
 from airflow_de_agent.core.errors import StoreError
 from airflow_de_agent.core.evidence import Evidence
 from airflow_de_agent.core.failure import TaskFailure
 from airflow_de_agent.core.prompt import TELLING, VERSION, Prompt, build
+from airflow_de_agent.core.proof import unseen_values
 from airflow_de_agent.core.second_opinion import Opinion
 
 _MASK = re.compile(r"\b[0-9a-f]{8,}\b|\d+", re.IGNORECASE)

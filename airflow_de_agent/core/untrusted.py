@@ -137,6 +137,7 @@ _ANGLED = re.compile(r"<[!@#/a-zA-Z][^<>]*>")
 _MENTION = re.compile(r"(?<![\w.])@(?=\w)")
 _MARKUP = re.compile(r"`+|\*\*+|~~+|^\s*(?:#+|>+)\s+|&(?:lt|gt|amp);")
 _PING = re.compile(r"<[!@#][^>]{1,80}>|<https?://[^>|]*\|[^>]*>|(?<![\w@])@(?:channel|here|everyone)\b", re.I)
+_LINE_NUMBERS = re.compile(r"[\r\n]+(?: *\d+\| )?|^ *\d+\| ")
 _ANY_LINK = re.compile("|".join(p.pattern for p in (_SLACK_LINK, _MARKDOWN_LINK, _ADDRESS, _ANGLED)) + r"|@\w+", re.I)
 
 
@@ -155,8 +156,9 @@ def plain(text: str, limit: int, hosts: frozenset[str] = frozenset()) -> str:
 
 
 def plain_piece(quote: str, limit: int = 400) -> str:
-    """The longest piece of a quote without links and mentions: still verbatim, so it can still be found."""
-    pieces = (piece.strip() for piece in _ANY_LINK.sub("\0", quote.replace(WITHHELD, "\0")).split("\0"))
+    """The longest piece of a quote without links, mentions, line numbers and ends of lines: still verbatim."""
+    quote = _LINE_NUMBERS.sub("\0", quote.replace(WITHHELD, "\0").replace(" … ", "\0"))
+    pieces = (piece.strip() for piece in _ANY_LINK.sub("\0", quote).split("\0"))
     return max(pieces, key=len, default="")[:limit]
 
 
