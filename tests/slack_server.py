@@ -10,10 +10,16 @@ import http.server
 import json
 import threading
 import time
+import urllib.parse
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from tests import slack_limits
+
 TOKEN = "xoxb-" + "test-token-of-the-stand-in"
+# Slack reads the arguments of these from the address or a form, never from a JSON body.
+READING = ("conversations.history", "conversations.replies", "conversations.info", "users.info")
+BOT = {"user_id": "UBOT", "bot_id": "BBOT", "user": "de-agent", "team": "T", "team_id": "T1"}
 
 
 class SlackServer:
@@ -39,6 +45,8 @@ class SlackServer:
         time.sleep(self.delay)
         with self._lock:
             self.calls.append((time.time(), method, arguments))
+            if method in READING and "channel" not in arguments:
+                return 200, {}, {"ok": False, "error": "invalid_arguments"}
             if token != TOKEN:
                 return 200, {}, {"ok": False, "error": "invalid_auth"}
             refusal = self.refuse(method, arguments)
@@ -58,34 +66,76 @@ class SlackServer:
         return now - last < self.per_second_and_channel
 
     def _do(self, method: str, arguments: dict[str, Any]) -> dict[str, Any]:
-        wrong = _wrong(arguments)
-        if wrong:
-            return {"ok": False, "error": wrong}
-        if method == "chat.postMessage":
-            channel = "C" + arguments["channel"].lstrip("#C").upper().replace("-", "")
-            message = {**arguments, "channel": channel, "ts": f"{time.time():.6f}"}
-            self.messages.append(message)
-            return {"ok": True, "channel": channel, "ts": message["ts"]}
-        if method == "chat.update":
-            for message in self.messages:
-                if (message["channel"], message["ts"]) == (arguments["channel"], arguments["ts"]):
-                    message.update(arguments)
-                    return {"ok": True, "channel": message["channel"], "ts": message["ts"]}
-            return {"ok": False, "error": "message_not_found"}
-        if method == "chat.delete":
-            self.messages = [m for m in self.messages if m["ts"] != arguments["ts"]]
-            return {"ok": True}
-        if method == "conversations.history":
-            return {"ok": True, "messages": [m for m in self.messages if m["channel"] == arguments["channel"]][::-1]}
-        return {"ok": True} if method == "auth.test" else {"ok": False, "error": "unknown_method"}
+        known = {
+            "chat.postMessage": self._post,
+            "chat.update": self._update,
+            "chat.delete": self._delete,
+            "conversations.history": self._history,
+            "conversations.replies": self._replies,
+            "views.open": self._open_view,
+            "auth.test": lambda arguments: dict(BOT),
+        }
+        if method not in known:
+            return {"ok": False, "error": "unknown_method"}
+        answer = known[method](arguments)
+        return answer if "error" in answer else {"ok": True, **answer}
+
+    def _post(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        if _wrong(arguments):
+            return {"ok": False, "error": "invalid_blocks"}
+        named = arguments["channel"].startswith("#")
+        channel = "C" + arguments["channel"][1:].upper().replace("-", "") if named else arguments["channel"]
+        message = {**arguments, "channel": channel, "ts": f"{time.time():.6f}", "user": BOT["user_id"], **_BOT_MARK}
+        self.messages.append(message)
+        return {"channel": channel, "ts": message["ts"]}
+
+    def _update(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        if _wrong(arguments):
+            return {"ok": False, "error": "invalid_blocks"}
+        for message in self._of(arguments["channel"]):
+            if message["ts"] == arguments["ts"]:
+                message.update(arguments)
+                return {"channel": message["channel"], "ts": message["ts"]}
+        return {"ok": False, "error": "message_not_found"}
+
+    def _delete(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        self.messages = [m for m in self.messages if m["ts"] != arguments["ts"]]
+        return {}
+
+    def _history(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        top = [m for m in self._of(arguments["channel"]) if m.get("thread_ts", m["ts"]) == m["ts"]]
+        return {"messages": top[::-1][: int(arguments.get("limit", 100))]}
+
+    def _replies(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        thread = [m for m in self._of(arguments["channel"]) if m.get("thread_ts", m["ts"]) == arguments["ts"]]
+        return {"messages": thread} if thread else {"ok": False, "error": "thread_not_found"}
+
+    def _open_view(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        return {"view": {"id": "V1", **arguments["view"]}}
+
+    def _of(self, channel: str) -> list[dict[str, Any]]:
+        return [m for m in self.messages if m["channel"] == channel]
+
+    def say(self, channel: str, text: str, thread_ts: str = "", user: str = "U1") -> str:
+        """A person's message in a channel; its timestamp."""
+        ts = f"{time.time():.6f}"
+        thread = {"thread_ts": thread_ts} if thread_ts else {}
+        self.messages.append({"channel": channel, "text": text, "ts": ts, "user": user, **thread})
+        return ts
 
 
-def _wrong(arguments: dict[str, Any]) -> str:
-    blocks = arguments.get("blocks", [])
-    texts = [block.get("text", {}).get("text", "") for block in blocks]
-    if len(blocks) > 50 or any(not 0 < len(text) <= 3000 for text in texts) or sum(map(len, texts)) > 12000:
-        return "invalid_blocks"
-    return ""
+_BOT_MARK = {"bot_id": BOT["bot_id"]}
+
+
+def _wrong(arguments: dict[str, Any]) -> bool:
+    blocks = arguments.get("blocks") or []
+    return bool(blocks and slack_limits.broken(blocks, arguments.get("text", "")))
+
+
+def _form(text: str) -> dict[str, Any]:
+    """Fields of a form; those that hold JSON (blocks, view) are read."""
+    fields = dict(urllib.parse.parse_qsl(text))
+    return {name: json.loads(value) if value[:1] in "[{" else value for name, value in fields.items()}
 
 
 @contextlib.contextmanager
@@ -96,10 +146,20 @@ def running() -> Iterator[SlackServer]:
     class Handler(http.server.BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
+        def do_GET(self) -> None:
+            self.answer({})
+
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            is_json = self.headers.get("Content-Type", "").startswith("application/json")
+            self.answer(json.loads(body or b"{}") if is_json else _form(body.decode()), is_json=is_json)
+
+        def answer(self, arguments: dict[str, Any], is_json: bool = False) -> None:
+            address = urllib.parse.urlsplit(self.path)
+            method = address.path.rpartition("/")[2]
             token = (self.headers.get("Authorization") or "").removeprefix("Bearer ")
-            status, headers, answer = slack.answer(self.path.rpartition("/")[2], token, json.loads(body or b"{}"))
+            read = {} if is_json and method in READING else arguments
+            status, headers, answer = slack.answer(method, token, _form(address.query) | read)
             data = json.dumps(answer).encode()
             self.send_response(status)
             for name, value in {**headers, "Content-Type": "application/json"}.items():
