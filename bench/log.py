@@ -18,6 +18,7 @@ from airflow_de_agent.adapters.log_file import read_chunks
 from airflow_de_agent.core.task_log import distil
 
 MIB = 2**20
+DRAIN3_BYTES = MIB // 4
 SHAPES = ("airflow 2 text", "airflow 3 json", "ever new words")
 GREP = "Traceback|ERROR|Exception|CRITICAL"
 FAILURE = (
@@ -102,9 +103,9 @@ def times(size: int) -> None:
         for shape in SHAPES:
             write(path, shape, size)
             # drain3 is slow: it gets a part, and its time is scaled up as if it grew linearly
-            write(part, shape, 2 * MIB)
+            write(part, shape, DRAIN3_BYTES)
             found, distilled = seconds(grep, path), seconds(ours, path)
-            mined = seconds(drain3, part, runs=1) * size / (2 * MIB)
+            mined = seconds(drain3, part, runs=1) * size / DRAIN3_BYTES
             print(f"{shape:<18}{found:>9.3f}{distilled:>9.3f}{distilled / found:>11.1f}", end="")
             print(f"{mined:>10.1f}{mined / distilled:>13.1f}", flush=True)
 

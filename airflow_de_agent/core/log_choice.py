@@ -27,10 +27,10 @@ _ECHO = re.compile(
     r"Failed to execute (?:job|task)|Task failed with exception\Z|Traceback \(most recent call last\):\Z"
 )
 _PYTHON_WARNING = re.compile(r"(?:Deprecation|Future|RemovedIn\w{1,40}|User|Resource)Warning\b")
+# These two are matched against lower-case text: ignoring case would be several times slower.
 _ERROR = re.compile(
-    r"\b(?:error|exception|fatal|critical|panic|traceback)\b|[a-z](?:Error|Exception|Fault)\b|\[Errno"
+    r"\b(?:error|exception|fatal|critical|panic|traceback)\b|[a-z](?:error|exception|fault)\b|\[errno"
     r"|caused by|command not found|out ?of ?memory|\boom\b|segmentation fault|no space left|\bkilled\b",
-    re.IGNORECASE,
 )
 _CASED_ERROR = re.compile(r"(?:Error|Exception)\b|\bERROR\b|\bFATAL\b|\bE[A-Z]{4,}\b")
 _TROUBLE = re.compile(
@@ -41,14 +41,13 @@ _TROUBLE = re.compile(
     r"|truncat|evict|unavailable|externally set|too (?:many|long|large|old)|unexpected|unrecogni|unsupported"
     r"|no module|cancel|skipp|retr(?:y|ies|ying)|giv(?:e|ing) up|incorrect|bad |wrong|malformed|corrupt|stopped|signal"
     r"|must |\bnull\b|\bnone\b|\bempty\b|\b0 rows|\(0,\)|\b[45]\d\d\b|warn|reason|limit",
-    re.IGNORECASE,
 )
 _NUMBERS = re.compile(r"\d{4,}|\d+\.\d+|0x[0-9a-f]+|[0-9a-f]{8,}|\d+(?=[a-z%/])")
 _DIGITS = re.compile(r"\d+")
 _LEVELS = {"CRITICAL": 85.0, "FATAL": 85.0, "ERROR": 80.0, "WARNING": 45.0, "WARN": 45.0}
 
-_LINE = 700
-_MESSAGE_LINE = 1200
+_LINE = 1500
+_MESSAGE_LINE = 3000
 _RECORD_LINES = 24
 _PREFIX = 7  # what `TaskLog.text` puts before a line, and its newline
 
@@ -73,7 +72,7 @@ def _cost(line: Line) -> int:
 
 def choose(found: Sequence[Record], counts: Sequence[int], budget: int) -> list[Line]:
     """The lines of the weightiest records, in order, within `budget` tokens."""
-    units = _folded(_units(found, counts), found, counts)
+    units = _folded(_units(found, counts, budget * 4), found, counts)
     room = budget * 4
     quiet_room = room * 4 // 10
     weak_room = room * 7 // 10
@@ -102,7 +101,7 @@ def _cut(unit: _Unit, room: int) -> _Unit:
     return dataclasses.replace(unit, lines=kept[::-1])
 
 
-def _units(found: Sequence[Record], counts: Sequence[int]) -> list[_Unit]:
+def _units(found: Sequence[Record], counts: Sequence[int], room: int) -> list[_Unit]:
     weights = [_weight(record, count) for record, count in zip(found, counts, strict=True)]
     attempt = max((i for i, record in enumerate(found) if "Starting attempt " in record.first), default=0)
     loud = [i for i, weight in enumerate(weights) if weight >= 60]
@@ -114,7 +113,7 @@ def _units(found: Sequence[Record], counts: Sequence[int]) -> list[_Unit]:
         weight = weights[i]
         if weight <= 0:
             continue
-        lines = _shown(record)
+        lines = _shown(record, room)
         if record.traceback:
             chain = tuple((link.type, link.message) for chain in chains(record.lines) for link in chain)
             if chain and chain in told:
@@ -152,11 +151,12 @@ def _weight(record: Record, count: int) -> float:
         return 12
     body = text if len(record.lines) == 1 else "\n".join(line.text for line in record.lines)
     body = body[:20000]
+    lower = body.lower()
     if _CASED_ERROR.search(body):
         weight = max(weight, 65)
-    elif _ERROR.search(body):
+    elif _ERROR.search(lower):
         weight = max(weight, 55)
-    elif _TROUBLE.search(body):
+    elif _TROUBLE.search(lower):
         weight = max(weight, 30)
     if not weight:
         weight = 12 if count == 1 else 8 if count < 10 else 4
@@ -195,7 +195,7 @@ def _fold_key(record: Record) -> str:
     return f"{record.level}|{record.place}|{_DIGITS.sub('0', _NUMBERS.sub('0', text[:400]))}"
 
 
-def _shown(record: Record) -> list[Line]:
+def _shown(record: Record, room: int) -> list[Line]:
     """The telling lines of a record."""
     lines = [Line(record.number, record.head + record.first), *record.lines[1:]]
     if any(is_frame(line.text) for line in lines):
@@ -203,19 +203,22 @@ def _shown(record: Record) -> list[Line]:
     lines = [line for n, line in enumerate(lines) if n == 0 or line.text.strip()]
     if len(lines) > _RECORD_LINES:
         lines = _telling(lines)
-    limit = _MESSAGE_LINE if record.traceback or record.level in _LEVELS else _LINE
+    grave = record.traceback or record.level in _LEVELS
+    limit = max(200, min(_MESSAGE_LINE, room // 5) if grave else min(_LINE, room // 10))
     return [Line(line.number, _shortened(line.text, limit)) for line in lines]
 
 
 def _telling(lines: list[Line]) -> list[Line]:
     """The first and last lines of many, and those between that speak of trouble."""
     first, last = 8, 8
-    loud = [
-        n for n in range(first, len(lines) - last) if _ERROR.search(lines[n].text) or _TROUBLE.search(lines[n].text)
-    ]
+    loud = [n for n in range(first, len(lines) - last) if _is_loud(lines[n].text[:2000].lower())]
     middle = loud[: _RECORD_LINES // 2] + loud[-_RECORD_LINES // 2 :]
     kept = sorted({*range(first), *middle, *range(len(lines) - last, len(lines))})
     return [lines[n] for n in kept]
+
+
+def _is_loud(lower: str) -> bool:
+    return bool(_ERROR.search(lower) or _TROUBLE.search(lower))
 
 
 def _shortened(text: str, limit: int) -> str:
@@ -223,7 +226,8 @@ def _shortened(text: str, limit: int) -> str:
     if len(text) <= limit:
         return text
     parts = [(0, limit // 3), (len(text) - limit // 6, len(text))]
-    found = [m.start() for pattern in (_CASED_ERROR, _ERROR, _TROUBLE) for m in _few(pattern, text)]
+    lower = text.lower()
+    found = [*_few(_CASED_ERROR, text), *_few(_ERROR, lower), *_few(_TROUBLE, lower)]
     room = limit // 2
     for at in found:
         start, end = max(0, at - 60), min(len(text), at + 180)
@@ -236,11 +240,11 @@ def _shortened(text: str, limit: int) -> str:
     return _joined(text, sorted(parts))
 
 
-def _few(pattern: re.Pattern[str], text: str) -> list[re.Match[str]]:
-    found: list[re.Match[str]] = []
+def _few(pattern: re.Pattern[str], text: str) -> list[int]:
+    found: list[int] = []
     at = 0
-    while len(found) < 4 and (match := pattern.search(text, at)):
-        found.append(match)
+    while len(found) < 5 and (match := pattern.search(text, at)):
+        found.append(match.start())
         at = match.end() + 150
     return found
 
