@@ -22,7 +22,7 @@ from airflow_de_agent.core.failure import TaskFailure
 from airflow_de_agent.core.matching import Match, matches
 from airflow_de_agent.core.signatures import table
 from airflow_de_agent.core.signatures.signature import Signature
-from airflow_de_agent.core.statements import Statement, statements
+from airflow_de_agent.core.statements import WEIGHTS, Statement, statements
 from airflow_de_agent.core.task_log import TaskLog
 
 # Below this score nothing is said with a straight face: the answer is unknown.
@@ -30,6 +30,8 @@ ANSWERED = 33.0
 # Below this score the cause may well lie in another task of the run.
 WEAK = 68.0
 OWN = 55.0
+# From this strength on a row means one thing.
+DEFINITE = 85
 FAILED = ("failed", "upstream_failed")
 
 
@@ -43,7 +45,7 @@ def diagnose(
     """The best answer that the table gives, or an honest `unknown`; `extra_rules` are a user's own rows."""
     said = statements(failure, log, evidence)
     operator = _operator(failure, log)
-    found = matches(said, (*extra_rules, *table()), operator)
+    found = _yielding(matches(said, (*extra_rules, *table()), operator))
     gaps = tuple(item.gap for item in evidence if item.gap)
     other = _earlier_failure(failure, log, evidence)
     if other is not None and (not found or found[0].score < WEAK) and not _own_cause(found):
@@ -53,6 +55,20 @@ def diagnose(
     if not found or found[0].score < ANSWERED:
         return dataclasses.replace(_unknown(found, said, failure, evidence), evidence_gaps=gaps)
     return dataclasses.replace(_answer(found, said, failure, operator), evidence_gaps=gaps)
+
+
+def _yielding(found: list[Match]) -> list[Match]:
+    """The matches with the cause first: an end that often is a consequence yields to a definite error before it."""
+    if not found or not found[0].signature.follows:
+        return found
+    cause = next((match for match in found[1:] if _explains(match, found[0])), None)
+    return [cause, *(match for match in found if match is not cause)] if cause is not None else found
+
+
+def _explains(match: Match, end: Match) -> bool:
+    before = match.statement.place not in ("exception", "verdict", "echo")
+    definite = match.signature.strength >= DEFINITE and match.statement.weight >= WEIGHTS["warning"]
+    return before and definite and match.signature.category != end.signature.category
 
 
 # --- the answer ---
@@ -249,7 +265,7 @@ _TASK_ID = re.compile(r"task_id=([\w.-]{1,250})")
 _CAN_FOLLOW = re.compile(
     r"python\.(?:none|key|index|types|attribute|assertion|removed_api|system_exit)|"
     r"airflow\.(?:xcom|sensor_timeout|upstream|job|bash|trigger|check|no_rows|external)|"
-    r"os\.(?:file_missing|config_file)|generic\.|frame\.(?:empty|corrupt|json)|s3\.|validate\.|sql\.aborted"
+    r"http\.(?:schema|400|404)|os\.(?:file_missing|config_file)|generic\.|frame\.(?:empty|corrupt|json)|s3\.|validate\.|sql\.aborted"
 )
 
 

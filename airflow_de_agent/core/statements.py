@@ -108,11 +108,30 @@ _ECHO = re.compile(
     r"Executing|Running statement|Running command|Running: |Exporting env vars|Rendered|Spark-Submit cmd"
     r"|EcsOperator overrides|Using command"
 )
-_RECOVERED = re.compile(
-    r"retry(?:ing)?\b|will retry|retries left|recovered|succeeded|falling back|fallback|continuing|ignor(?:ed|ing)"
-    r"|non-fatal|best[- ]effort|optional|deprecat|FutureWarning|previous attempt|earlier attempt|backing off"
-    r"|not critical|harmless|expected and",
-    re.IGNORECASE,
+_RECOVERED = (
+    "retrying",
+    "will retry",
+    "retry in",
+    "retry after",
+    "retries left",
+    "recovered",
+    "succeeded",
+    "falling back",
+    "fallback",
+    "continuing",
+    "ignored",
+    "ignoring",
+    "non-fatal",
+    "best-effort",
+    "best effort",
+    "optional",
+    "deprecat",
+    "futurewarning",
+    "previous attempt",
+    "earlier attempt",
+    "backing off",
+    "not critical",
+    "harmless",
 )
 _VERDICT = re.compile(
     r"return code -\d|Process terminated by signal|externally set to|shouldn't be running anymore|Task killed|"
@@ -132,11 +151,16 @@ def _from_log(log: TaskLog) -> Iterator[Statement]:
         if frame or (was_frame and line.text.startswith("    ")) or _FOLDED_AWAY.match(text):
             continue
         place = _place(text, place)
-        passing = line.number not in repeated and _RECOVERED.search(text[:2000])
+        passing = line.number not in repeated and _is_passing(text)
         weight = WEIGHTS[place] * (RECOVERED if passing else 1.0)
         weight *= AFTER_THE_END if ended.is_past(text) and place != "verdict" else 1.0
         weight *= EARLIER_ATTEMPT if line.number < last_start else 1.0
         yield Statement(text, place, weight, "task_log", line.number)
+
+
+def _is_passing(text: str) -> bool:
+    lowered = text[:2000].lower()
+    return any(word in lowered for word in _RECOVERED)
 
 
 def _repeated(log: TaskLog) -> set[int]:

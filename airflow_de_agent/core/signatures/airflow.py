@@ -8,6 +8,27 @@ from airflow_de_agent.core.signatures.signature import Signature as S
 
 SIGNATURES = (
     S(
+        "airflow.job_timeout",
+        "timeout",
+        82,
+        (
+            "exceeded the timeout",
+            "exceeded its timeout",
+            "exceeded timeout",
+            "timeout exceeded",
+            "exceeds timeout",
+            "exceeded the time limit",
+            "exceeded max runtime",
+            "timed out after",
+            "sla missed",
+        ),
+        r"(?P<what>exceed(?:ed|s) (?:the |its )?(?:timeout|time limit|max runtime)[^\n]{0,60}|timeout exceeded|timed out after [\d.]{1,10} ?\w{0,10})",
+        "The work ran longer than its limit ({what|timeout}).",
+        ("Compare with the duration of earlier runs and look at what it waited for.",),
+        transience="unknown",
+        unless=("lock", "connect", "awaiting headers", "lambda"),
+    ),
+    S(
         "airflow.job_cancelled",
         "deliberate",
         80,
@@ -208,7 +229,7 @@ SIGNATURES = (
             "terminated by user",
             "user request",
         ),
-        r"(?P<what>kill[ -]?switch|change freeze|maintenance window|(?:abort|cancel|stopp|terminat)\w{0,4}(?: \w{1,12}){0,3} by (?:the )?(?:operator|user)|manually cancell?ed|user request)",
+        r"(?P<what>kill[ -]?switch|change freeze|maintenance window|(?:abort|cancel|stopp|terminat)\w{0,4}(?: \w{1,12}){0,3} by (?:the )?(?:operator|user)|manually cancell?ed|(?:at|by|on|due to|upon) (?:the )?user(?:'s)? request\b)",
         "The work was stopped on purpose ({what|by a person or a switch}).",
         ("Ask who stopped it before running it again.",),
         unless=("statement timeout",),
@@ -427,7 +448,7 @@ SIGNATURES = (
     S(
         "airflow.metadata_db",
         "infrastructure",
-        80,
+        93,
         (
             "airflow/models/",
             "airflow/jobs/",
@@ -445,7 +466,7 @@ SIGNATURES = (
     S(
         "airflow.api_server",
         "infrastructure",
-        74,
+        91,
         ("airflow.sdk.api.client", "api_server_error", "serverresponseerror", "execution api"),
         r"(?:ConnectError|ReadTimeout|ConnectTimeout|ServerResponseError|API_SERVER_ERROR|ConnectionError|RemoteProtocolError)",
         "The task lost Airflow's API server.",
@@ -470,6 +491,7 @@ SIGNATURES = (
         r"(?:XCOM_NOT_FOUND|no XCom|XCom not found)[^\n]{0,160}",
         "The task pulls an XCom that no task of this run has pushed.",
         ("Check the task id and key of the pull, and whether the pushing task really ran in this run.",),
+        follows=True,
     ),
     S(
         "airflow.xcom_serialize",

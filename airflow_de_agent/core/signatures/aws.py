@@ -43,6 +43,10 @@ SIGNATURES = (
         "infrastructure",
         84,
         (
+            "task provisioning failed",
+            "underlying infrastructure",
+            "scheduled retirement",
+            "retirement",
             "network interface provisioning",
             "taskfailedtostart",
             "unexpected ec2 error",
@@ -52,7 +56,7 @@ SIGNATURES = (
             "host was terminated",
             "agent disconnected",
         ),
-        r"network interface provisioning|[Uu]nexpected EC2 error|AgentError|DockerTimeoutError|CannotCreateContainerError|agent disconnected",
+        r"[Tt]ask provisioning failed|maintenance on the underlying infrastructure|scheduled (?:for )?retirement|network interface provisioning|[Uu]nexpected EC2 error|AgentError|DockerTimeoutError|CannotCreateContainerError|agent disconnected",
         "The platform could not start the container.",
         ("Run it again; if it repeats, look at the subnet's addresses and the cluster's agents.",),
     ),
@@ -249,6 +253,7 @@ SIGNATURES = (
         "quota",
         90,
         (
+            "maximum concurrent",
             "concurrentrunsexceeded",
             "concurrent runs exceeded",
             "activestatementsexceeded",
@@ -271,7 +276,7 @@ SIGNATURES = (
             "service quota",
             "vcpu",
         ),
-        r"(?P<code>ConcurrentRunsExceeded\w{0,12}|Concurrent runs exceeded|Active(?:Statements|Sessions)Exceeded\w{0,12}|ResourceNumberLimitExceeded\w{0,12}|ServiceQuotaExceeded\w{0,12}|ResourceLimitExceeded\w{0,12}|VcpuLimitExceeded|InstanceLimitExceeded|LimitExceededException|MaxSpotInstanceCountExceeded|account-level service limit|exceeds? (?:the |your )?[\w -]{0,30}(?:quota|service limit|vCPU limit)|(?:quota|vCPU limit) (?:was |has been |is )?exceeded|ApplicationMaxCapacityExceeded|exceeded maximumCapacity|Max concurrent runs|(?:reached|exceed\w{0,3}) (?:the |your )?maximum (?:number|limit) of [\w ]{1,40}|maximum number of [\w -]{1,40}(?:reached|exceeded))",
+        r"[Ee]xceeded (?:the )?maximum concurrent [\w ]{1,30}|(?P<code>ConcurrentRunsExceeded\w{0,12}|Concurrent runs exceeded|Active(?:Statements|Sessions)Exceeded\w{0,12}|ResourceNumberLimitExceeded\w{0,12}|ServiceQuotaExceeded\w{0,12}|ResourceLimitExceeded\w{0,12}|VcpuLimitExceeded|InstanceLimitExceeded|LimitExceededException|MaxSpotInstanceCountExceeded|account-level service limit|exceeds? (?:the |your )?[\w -]{0,30}(?:quota|service limit|vCPU limit)|(?:quota|vCPU limit) (?:was |has been |is )?exceeded|ApplicationMaxCapacityExceeded|exceeded maximumCapacity|Max concurrent runs|(?:reached|exceed\w{0,3}) (?:the |your )?maximum (?:number|limit) of [\w ]{1,40}|maximum number of [\w -]{1,40}(?:reached|exceeded))",
         "A service limit is used up: {code|limit exceeded}.",
         ("Let runs wait for each other (max_active_runs, pool), or raise the limit named in the error.",),
         transience="unknown",
@@ -313,6 +318,7 @@ SIGNATURES = (
         "missing_data",
         89,
         (
+            "not found: uri",
             "nosuchkey",
             "no such object",
             "blobnotfound",
@@ -321,7 +327,7 @@ SIGNATURES = (
             "key not found",
             "no such key",
         ),
-        r"NoSuchKey|The specified key does not exist|No such object: (?P<key3>[^\s'\"]{1,200})|BlobNotFound|specified blob does not exist|(?:S3 )?key (?P<key>[^\s'\"]{1,200}) (?:does not exist|not found)|key not found",
+        r"Not found: URI (?P<key4>[^\s'\"]{1,200})|NoSuchKey|The specified key does not exist|No such object: (?P<key3>[^\s'\"]{1,200})|BlobNotFound|specified blob does not exist|(?:S3 )?key (?P<key>[^\s'\"]{1,200}) (?:does not exist|not found)|key not found",
         "S3 object {key|}{object|of the request} does not exist.",
         (
             "List the prefix of {object|the key}: is the file late, or under another name or date?",
@@ -329,6 +335,7 @@ SIGNATURES = (
         ),
         transience="unknown",
         unless=("api key", "apikey", "primary key", "public key"),
+        follows=True,
     ),
     S(
         "s3.head_404",
@@ -343,6 +350,7 @@ SIGNATURES = (
         ),
         transience="unknown",
         unless=("headbucket",),
+        follows=True,
     ),
     S(
         "s3.no_such_bucket",
@@ -433,6 +441,8 @@ SIGNATURES = (
         "configuration",
         82,
         (
+            "can not be found",
+            "cannot be found",
             "resourcenotfound",
             "entitynotfound",
             "nosuchentity",
@@ -448,7 +458,7 @@ SIGNATURES = (
             "statemachinedoesnotexist",
             "repositorynotfound",
         ),
-        r"(?P<code>ResourceNotFound\w{0,12}|EntityNotFound\w{0,12}|NoSuchEntity\w{0,12}|ClusterNotFound\w{0,12}|\w{2,30}NotFoundFault|\w{0,20}NotFoundException|QueueDoesNotExist|NonExistentQueue|StateMachineDoesNotExist|Secrets Manager can't find)[^\n]{0,60}?(?:calling the (?P<operation>\w{1,60}) operation)?(?:[^\n]{0,30}?: (?P<detail>[^\n]{1,120}))?",
+        r"(?P<detail2>[\w:/.-]{1,120}) can ?not be found|(?P<code>ResourceNotFound\w{0,12}|EntityNotFound\w{0,12}|NoSuchEntity\w{0,12}|ClusterNotFound\w{0,12}|\w{2,30}NotFoundFault|\w{0,20}NotFoundException|QueueDoesNotExist|NonExistentQueue|StateMachineDoesNotExist|Secrets Manager can't find)[^\n]{0,60}?(?:calling the (?P<operation>\w{1,60}) operation)?(?:[^\n]{0,30}?: (?P<detail>[^\n]{1,120}))?",
         "An AWS resource that the task names does not exist ({detail|see the quoted line}).",
         ("Compare the name, region and account in the DAG or connection with what exists; was it deleted or renamed?",),
         unless=("blob", "airflownotfoundexception", "filenotfound"),

@@ -262,7 +262,7 @@ SIGNATURES = (
     S(
         "emr.bootstrap",
         "configuration",
-        78,
+        86,
         ("bootstrap_failure", "bootstrap action"),
         r"BOOTSTRAP_FAILURE|bootstrap action \d{0,3}[^\n]{0,80}(?:fail|non-zero)",
         "The EMR cluster died in a bootstrap action.",
@@ -281,6 +281,7 @@ SIGNATURES = (
         "infrastructure",
         82,
         (
+            "application provisioning failed",
             "instance_failure",
             "instance failure",
             "all slaves in the job flow were terminated",
@@ -290,7 +291,7 @@ SIGNATURES = (
             "core nodes",
             "no longer reachable",
         ),
-        r"INSTANCE_FAILURE|All slaves[^\n]{0,40}terminated|lost\*? node|master (?:instance|node)[^\n]{0,40}(?:failed|terminated|unresponsive)|instance failure",
+        r"application provisioning failed|INSTANCE_FAILURE|All slaves[^\n]{0,40}terminated|lost\*? node|master (?:instance|node)[^\n]{0,40}(?:failed|terminated|unresponsive)|instance failure",
         "EMR lost nodes under the job.",
         ("Run it again; use on-demand core nodes for long jobs.",),
     ),

@@ -8,6 +8,41 @@ from airflow_de_agent.core.signatures.signature import Signature as S
 
 SIGNATURES = (
     S(
+        "sql.not_supported",
+        "sql_error",
+        84,
+        (
+            "featurenotsupported",
+            "not supported on redshift",
+            "inside a transaction block",
+            "activesqltransaction",
+            "is not supported",
+        ),
+        r"(?P<what>FeatureNotSupported[^\n]{0,100}|[^\n]{0,60}not supported on Redshift tables|\w{1,30} (?:cannot|can't) (?:run|be executed) inside a transaction block|ActiveSqlTransaction)",
+        "The SQL uses what this engine does not support there: {what|unsupported feature}.",
+    ),
+    S(
+        "sql.lock_words",
+        "lock_conflict",
+        82,
+        (
+            "unable to lock",
+            "unable_to_lock",
+            "could not acquire lock",
+            "failed to acquire lock",
+            "already locked",
+            "lock conflict",
+            "exclusive access to this record",
+            "lockerror",
+            "state lock",
+            "lock is held",
+            "locked by",
+        ),
+        r"(?P<what>[Uu]nable[ _]to[ _]lock\w{0,10}|UNABLE_TO_LOCK_ROW|(?:could not|[Ff]ailed to) acquire (?:the )?(?:state )?lock[^\n]{0,60}|already locked[^\n]{0,60}|lock conflict|exclusive access to this record|LockError|lock is held[^\n]{0,40}|locked by [^\n]{1,60})",
+        "Somebody else holds the lock that the task needs ({what|lock}).",
+        unless=("account", "user "),
+    ),
+    S(
         "sql.pool",
         "quota",
         88,
@@ -51,6 +86,7 @@ SIGNATURES = (
         (
             "Check schema, spelling and database of {table|the relation}; was it renamed, dropped, or is its creating task not done?",
         ),
+        follows=True,
     ),
     S(
         "sql.column_missing",
@@ -365,7 +401,7 @@ SIGNATURES = (
         "configuration",
         86,
         ("database ", "unknown database", "ora-12514", "ora-12154", "cannot open database"),
-        r"database \"(?P<db>[\w.-]{1,80})\" does not exist|Unknown database '(?P<db2>[^'\n]{1,80})|ORA-12(?:514|154)|Cannot open database",
+        r"[Dd]atabase '?(?P<db3>[\w.-]{1,80})'? does not exist|database \"(?P<db>[\w.-]{1,80})\" does not exist|Unknown database '(?P<db2>[^'\n]{1,80})|ORA-12(?:514|154)|Cannot open database",
         "The connection names database {db|} that does not exist on that server.",
         ("Correct the schema/database field of the connection.",),
     ),

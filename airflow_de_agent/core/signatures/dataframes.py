@@ -37,6 +37,7 @@ SIGNATURES = (
         "The code got nothing to work on ({what|empty input})[: {object}].",
         ("Look at why the input was empty: late, filtered away, or a wrong date ({object|see the lines before}).",),
         transience="unknown",
+        follows=True,
     ),
     S(
         "frame.shape_of_data",
@@ -167,6 +168,7 @@ SIGNATURES = (
         "The input file {object|} is empty.",
         ("Look at the job or partner that writes it; was it read before it was complete?",),
         transience="unknown",
+        follows=True,
     ),
     S(
         "frame.encoding",
@@ -317,6 +319,7 @@ SIGNATURES = (
         r"(?P<what>magic bytes not found|not a (?:Parquet|zip|gzipped) file|File is not a zip file|end-of-stream marker was reached|CRC check failed|unexpected end of file|[Cc]hecksum mismatch|MD5 mismatch|corrupt(?:ed|ion)?\b[^\n]{0,40}|[Tt]runcated file|while decompressing|not in gzip format|incorrect header check|[Cc]ouldn't deserialize thrift)",
         "The file {object|} is damaged or not of the expected format ({what|corrupt}).",
         ("Check size and checksum of the file and whether its writer had finished.",),
+        follows=True,
     ),
     S(
         "frame.json",
@@ -338,6 +341,7 @@ SIGNATURES = (
         r"(?P<what>Expecting value|Extra data|Unterminated string[\w ]{0,20}|Expecting property name[\w ]{0,30}|Expecting ',' delimiter|Invalid control character|[Ii]nvalid JSON|not valid JSON|Unexpected token)(?:[^\n]{0,10}line \d{1,9} column \d{1,9})?",
         "What should be JSON is not ({what|decode error}): empty, cut off, or another format such as an HTML error page.",
         ("Look at the first bytes of the answer or file, and at the HTTP status it came with.",),
+        follows=True,
     ),
     S(
         "validate.schema_errors",

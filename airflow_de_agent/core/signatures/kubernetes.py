@@ -62,7 +62,7 @@ SIGNATURES = (
             "insufficient memory",
             "insufficient nvidia",
         ),
-        r"\d{1,5}/\d{1,5} nodes are available: (?P<why>[^\n]{1,160})|[Uu]nschedulable|Insufficient (?:cpu|memory|nvidia\S{0,10})",
+        r"\d{1,5}/\d{1,5} nodes are available: (?P<why>[^\n]{1,160})|[Uu]nschedulable|\d{1,5} Insufficient (?:cpu|memory|nvidia\S{0,10})",
         "No node can take the pod: {why|insufficient resources}.",
         ("Add nodes or lower the request; check taints, affinity and the autoscaler.",),
         transience="unknown",

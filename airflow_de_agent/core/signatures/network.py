@@ -320,6 +320,7 @@ SIGNATURES = (
         "{host|The service called} answers with a server error ({status|5xx}): it is down or overloaded.",
         ("Look at the provider's status page; run again later with backoff.",),
         unless=("previous attempt",),
+        follows=True,
     ),
     S(
         "http.401",
@@ -404,6 +405,7 @@ SIGNATURES = (
             "Compare the URL of the request with the provider's documentation: was the path, version or id changed, or is the item not there yet?",
         ),
         unless=("an error occurred (404)", "previous attempt"),
+        follows=True,
     ),
     S(
         "http.422",
@@ -417,11 +419,12 @@ SIGNATURES = (
     S(
         "http.400",
         "configuration",
-        58,
+        47,
         ("400",),
         r"\b400\b(?: Client Error|:? Bad Request)|(?:HTTP(?:/\d\.\d)?|status(?:[ _]?code)?|HTTP Error|response)[\"':= ]{1,4}400\b",
         "{host|The service} refuses the request as malformed (HTTP 400).",
         ("Read the answer's body and compare the request with the API's documentation.",),
+        follows=True,
     ),
     S(
         "http.409",
@@ -502,6 +505,7 @@ SIGNATURES = (
         r"(?:MissingSchema|Invalid ?URL|No connection adapters|UnsupportedProtocol|unknown url type)[^\n]{0,120}|[Nn]o host supplied",
         "The URL the task calls is not valid: host or scheme is missing.",
         ("Check the connection's host and schema and any template in the URL.",),
+        follows=True,
     ),
     S(
         "http.redirects",

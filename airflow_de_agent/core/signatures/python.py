@@ -25,6 +25,7 @@ SIGNATURES = (
         r"(?:local|free) variable '(?P<name>\w{1,80})'|UnboundLocalError",
         "The code uses {name|a variable} that was never assigned: a branch or an error before left it out.",
         ("Look at why {name|it} was not assigned: often a caught error in a try block before.",),
+        follows=True,
     ),
     S(
         "python.arrays",
@@ -148,6 +149,7 @@ SIGNATURES = (
         "missing_dependency",
         91,
         (
+            "can't find model",
             "missing optional dependency",
             "unable to find a usable engine",
             "is required to use",
@@ -155,7 +157,7 @@ SIGNATURES = (
             "pip install",
             "is not installed",
         ),
-        r"Missing optional dependency '(?P<module>[\w.-]{1,60})|(?:[Uu]nable to find a usable engine)|(?:ImportError|RuntimeError|Error)[^\n]{0,160}(?:[Pp]lease install|pip install) [`'\"]?(?P<module2>[\w.\[\]-]{1,60})|(?P<module3>[\w.-]{1,60}) is not installed",
+        r"Can't find model '(?P<module4>[\w.-]{1,60})|Missing optional dependency '(?P<module>[\w.-]{1,60})|(?:[Uu]nable to find a usable engine)|(?:ImportError|RuntimeError|Error)[^\n]{0,160}(?:[Pp]lease install|pip install) [`'\"]?(?P<module2>[\w.\[\]-]{1,60})|(?P<module3>[\w.-]{1,60}) is not installed",
         "Optional package {module|} is needed for this and not installed.",
         ("Add {module|it} to requirements.txt.",),
     ),

@@ -25,6 +25,8 @@ class Signature(NamedTuple):
         operators: parts of operator names in lower case; the row holds only for these where the operator is known.
         frames: parts of file names in lower case; the row holds only for an exception that was raised through one of
             these files, such as ``pandas/``: a missing key means something else there than in a task's own dictionary.
+        follows: often the consequence of an error logged before, such as a table or file that was never made: as the
+            end of a task it yields to a definite cause of another category in an earlier line.
     """
 
     name: str
@@ -39,3 +41,4 @@ class Signature(NamedTuple):
     needs: tuple[str, ...] = ()
     operators: tuple[str, ...] = ()
     frames: tuple[str, ...] = ()
+    follows: bool = False

@@ -158,6 +158,7 @@ SIGNATURES = (
             "Look for {path|the file}: is its delivery late, did an earlier step fail to write it (another worker's disk?), or is the path wrong?",
         ),
         transience="unknown",
+        follows=True,
     ),
     S(
         "os.config_file_missing",

@@ -52,7 +52,8 @@ def _row(item: Mapping[str, Any]) -> Signature:
     for name in _LISTS:
         words = tuple(item.get(name, ()))
         values[name] = tuple(word.lower() for word in words) if name in _LITERALS else words
-    return Signature(strength=int(item.get("strength", USER_STRENGTH)), **values)
+    strength = int(item.get("strength", USER_STRENGTH))
+    return Signature(strength=strength, follows=bool(item.get("follows", False)), **values)
 
 
 def _mistakes(number: int, item: object) -> list[str]:

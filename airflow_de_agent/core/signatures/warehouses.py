@@ -7,6 +7,24 @@ from __future__ import annotations
 from airflow_de_agent.core.signatures.signature import Signature as S
 
 SIGNATURES = (
+    S(
+        "snowflake.account",
+        "configuration",
+        90,
+        ("verify the account name", "snowflakecomputing.com", "could not connect to snowflake backend"),
+        r"[Vv]erify the account name|404 Not Found[^\n]{0,40}snowflakecomputing\.com[^\n]{0,60}login-request",
+        "Snowflake does not know the account that the connection names.",
+        ("Correct the account identifier (with region) in the connection.",),
+    ),
+    S(
+        "snowflake.backend",
+        "network",
+        86,
+        ("could not connect to snowflake backend", "failed to connect to snowflake"),
+        "",
+        "The worker cannot reach Snowflake.",
+        ("Check route, proxy and OCSP access to the account's host.",),
+    ),
     # --- Snowflake ---------------------------------------------------------------------------------------------------
     S(
         "snowflake.object_missing",
@@ -70,7 +88,7 @@ SIGNATURES = (
     S(
         "snowflake.role",
         "configuration",
-        80,
+        90,
         ("390189", "role '", "is not assigned to the executing user", "is not granted to this user"),
         r"Role '?(?P<role>[\w.]{1,80})'?[^\n]{0,60}(?:does not exist|not authorized|not (?:granted|assigned))|390189",
         "The connection's role {role|} does not exist or is not granted to its user.",
@@ -319,6 +337,7 @@ SIGNATURES = (
         "infrastructure",
         80,
         (
+            "cluster ",
             "cluster terminated",
             "unexpected cluster",
             "cluster_terminated",
@@ -329,7 +348,7 @@ SIGNATURES = (
             "unexpected_launch_failure",
             "bootstrap_timeout",
         ),
-        r"[Cc]luster (?:was )?terminated|DRIVER_UNREACHABLE|COMMUNICATION_LOST|BOOTSTRAP_TIMEOUT|UNEXPECTED_LAUNCH_FAILURE|Unexpected[^\n]{0,20}cluster",
+        r"[Cc]luster (?:[\w-]{1,40} )?was terminated|[Cc]loud provider shutdown|[Cc]luster (?:was )?terminated|DRIVER_UNREACHABLE|COMMUNICATION_LOST|BOOTSTRAP_TIMEOUT|UNEXPECTED_LAUNCH_FAILURE|Unexpected[^\n]{0,20}cluster",
         "The cluster under the run was lost or did not come up.",
         unless=("spot", "user request", "memory"),
     ),
