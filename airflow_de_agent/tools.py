@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from airflow_de_agent.aws import lambda_streams, redshift_statements
-from airflow_de_agent.aws.calls import CallFailed, Calls, Redact, deadline_or_default, evidence_of, with_gaps
+from airflow_de_agent.aws.calls import CallFailed, Calls, Redact, deadline_or_default, evidence_of, shortened, with_gaps
 from airflow_de_agent.aws.mwaa_rest import MwaaRest
 from airflow_de_agent.aws.task_streams import TaskStreams
 from airflow_de_agent.core import lambda_log, redshift_views, run_status, task_stream
@@ -22,6 +22,7 @@ from airflow_de_agent.core.redaction import Redactor
 from airflow_de_agent.core.redshift_views import VIEWS, RedshiftTarget, View
 
 MAX_TASKS = 1000
+VALUE_CHARS = 600
 
 
 @evidence_of("task_log")
@@ -89,7 +90,7 @@ def get_dag_run_status(
     try:
         tasks = _task_instances(rest, dag_id, run_id) if run_id else []
         errors = rest.get("/importErrors").get("import_errors", [])
-        rows += [run_status.import_error_row(error) for error in errors[:5]]
+        rows += [run_status.import_error_row(error, redact) for error in errors[:5]]
     except CallFailed as exc:
         failures.append(exc)
     rows = [run_status.task_row(task) for task in tasks] + rows
@@ -113,7 +114,12 @@ def _task_instances(rest: MwaaRest, dag_id: str, run_id: str) -> list[dict[str, 
 
 
 def _redacted(row: Mapping[str, Any], redact: Redact) -> dict[str, Any]:
-    return {name: redact(value) if isinstance(value, str) else value for name, value in row.items()}
+    """Texts are redacted beside their names, as a column ``password`` tells what its value is; then they are cut."""
+
+    def clean(name: str, value: str) -> str:
+        return shortened(redact(f"{name}={value}").partition("=")[2], VALUE_CHARS)
+
+    return {name: clean(name, value) if isinstance(value, str) else value for name, value in row.items()}
 
 
 @evidence_of("redshift")

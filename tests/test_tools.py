@@ -389,7 +389,7 @@ def test_a_result_without_end_is_cut(aws, redshift):
     client = aws.client("redshift-data")
     sql = "SELECT n, repeat('x', 1000) AS wide FROM generate_series(1, 100000) n"
     evidence = tools.query_redshift_audit_logs(client, target=TARGET, sql=sql, **WINDOW)
-    assert len(evidence.rows) == 50 and len(evidence.rows[0]["wide"]) < 450
+    assert len(evidence.rows) == 50 and len(evidence.rows[0]["wide"]) < 650
     assert aws.calls.count("RedshiftData.GetStatementResult") == 1
 
 
@@ -641,6 +641,13 @@ def test_secrets_are_out_before_anything_is_handed_on(aws, redshift):
     put_log(logs, STREAM, [f"Traceback (most recent call last): key {secret}"])
     redshift.sql(failed_query(1, f"COPY orders ACCESS_KEY_ID {secret}", "no"))
     log = tools.get_mwaa_task_logs(logs, log_group=GROUP, **TASK)
+    aws.misbehave("ValidationException", "RedshiftData.GetStatementResult", times=1, message=f"no {secret} here")
+    refused = tools.query_redshift_audit_logs(aws.client("redshift-data"), target=TARGET, **WINDOW)
     rows = tools.query_redshift_audit_logs(aws.client("redshift-data"), target=TARGET, **WINDOW)
-    assert secret not in text_of(log) + text_of(rows) + str(rows.rows)
+    named = tools.query_redshift_audit_logs(
+        aws.client("redshift-data"), target=TARGET, sql="SELECT 'hunter2-Sommer' AS password", **WINDOW
+    )
+    assert secret not in text_of(log) + text_of(rows) + str(rows.rows) + refused.gap
+    assert "hunter2" not in text_of(named) + str(named.rows)
+    assert "here" in refused.gap
     assert log.status == rows.status == "found"

@@ -25,7 +25,7 @@ P = ParamSpec("P")
 Redact = Callable[[str], str]
 
 SECONDS = 20.0  # the time an instrument has when it is used by hand, without a deadline
-MESSAGE_CHARS = 300
+REASON_CHARS = 500
 
 
 class CallFailed(DeAgentError):
@@ -207,7 +207,7 @@ class Calls:
         resource = _DENIED_RESOURCE.search(failure.message)
         words = {
             "code": failure.code,
-            "message": " ".join(failure.message.split())[:MESSAGE_CHARS],
+            "message": " ".join(failure.message.split()),
             "action": denied["action"] if denied else f"{meta.service_model.signing_name}:{operation}",
             "resource": resource[1] if resource else self._resource,
             "principal": f"{denied['user']} " if denied and denied["user"] else "the caller ",
@@ -258,7 +258,10 @@ def deadline_or_default(deadline: float | None) -> float:
 
 
 def evidence_of(source: str) -> Callable[[Callable[P, Evidence]], Callable[P, Evidence]]:
-    """Make an instrument answer always: what cannot be had becomes `unavailable`, and the seconds are noted."""
+    """Make an instrument answer always: what cannot be had becomes `unavailable`, and the seconds are noted.
+
+    Reasons quote what a service said, so they are redacted, and only then cut.
+    """
 
     def decorate(read: Callable[P, Evidence]) -> Callable[P, Evidence]:
         @functools.wraps(read)
@@ -268,12 +271,18 @@ def evidence_of(source: str) -> Callable[[Callable[P, Evidence]], Callable[P, Ev
             try:
                 evidence = read(*args, **kwargs)
             except CallFailed as exc:
-                evidence = Evidence.unavailable(source, redact(exc.reason), redact(exc.cure))
-            return dataclasses.replace(evidence, seconds=round(time.monotonic() - began, 3))
+                evidence = Evidence.unavailable(source, exc.reason, exc.cure)
+            reason, cure = shortened(redact(evidence.reason), REASON_CHARS), redact(evidence.cure)
+            return dataclasses.replace(evidence, reason=reason, cure=cure, seconds=round(time.monotonic() - began, 3))
 
         return answer
 
     return decorate
+
+
+def shortened(text: str, chars: int) -> str:
+    """A text of at most so many characters, and how many it had. Cut only what has been redacted."""
+    return text if len(text) <= chars else f"{text[:chars]}… ({len(text)} characters)"
 
 
 def with_gaps(evidence: Evidence, failures: list[CallFailed]) -> Evidence:

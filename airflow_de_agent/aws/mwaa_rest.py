@@ -97,7 +97,7 @@ def _status_failure(status: int, answer: Any) -> CallFailed:
     default = ("Airflow's web server failed", "look at the log group airflow-ENVIRONMENT-WebServer")
     said, cure = REST_REMEDIES.get(status, default)
     detail = answer.get("detail") if isinstance(answer, dict) else answer
-    text = f": {str(detail)[:200]}" if detail else ""
+    text = f": {detail}" if detail else ""
     return CallFailed(f"{said} (HTTP {status}){text}.", f"{cure}.", f"HTTP{status}")
 
 

@@ -68,7 +68,7 @@ def _ended(
     elif redshift_views.missing_relation(error) and view.fallback:
         return {_start(calls, target, STL_LOAD_ERRORS, values): STL_LOAD_ERRORS}
     elif not (redshift_views.missing_relation(error) and view.optional):
-        failures.append(CallFailed(f"{view.name}: {error[:300]}", redshift_views.cure_of(error, target), "FAILED"))
+        failures.append(CallFailed(f"{view.name}: {error}", redshift_views.cure_of(error, target), "FAILED"))
     return {}
 
 

@@ -152,7 +152,7 @@ def cure_of(error: str, target: RedshiftTarget) -> str:
     return ""
 
 
-def value_of(field: Mapping[str, Any], chars: int = 400) -> Any:
+def value_of(field: Mapping[str, Any]) -> Any:
     """One field of a Data API record: None for NULL, text without CHAR padding, bytes by their size."""
     if field.get("isNull"):
         return None
@@ -161,8 +161,7 @@ def value_of(field: Mapping[str, Any], chars: int = 400) -> Any:
         return f"<{len(value)} bytes>"
     if name != "stringValue":
         return value
-    text = str(value).rstrip().replace("\0", "")
-    return text if len(text) <= chars else f"{text[:chars]}… ({len(text)} characters)"
+    return str(value).rstrip().replace("\0", "")
 
 
 def concerned(rows: Sequence[Mapping[str, Any]], query_ids: Iterable[int], tables: Iterable[str]) -> list[Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from airflow_de_agent.core.evidence import Evidence
@@ -35,9 +35,9 @@ def task_row(task: Mapping[str, Any]) -> dict[str, Any]:
     return _known({"view": "task_instance", "task_id": task.get("task_id")}, task, TASK_FIELDS)
 
 
-def import_error_row(error: Mapping[str, Any], lines: int = 6) -> dict[str, Any]:
-    """A DAG file that cannot be read: the end of its traceback."""
-    trace = str(error.get("stack_trace") or "").strip().splitlines()[-lines:]
+def import_error_row(error: Mapping[str, Any], redact: Callable[[str], str], lines: int = 6) -> dict[str, Any]:
+    """A DAG file that cannot be read: the end of its traceback, redacted before it is cut."""
+    trace = redact(str(error.get("stack_trace") or "")).strip().splitlines()[-lines:]
     return {"view": "import_error", "filename": error.get("filename"), "stack_trace": "\n".join(trace)}
 
 
