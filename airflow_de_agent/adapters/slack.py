@@ -71,9 +71,9 @@ class Slack:
         from slack_sdk.errors import SlackApiError, SlackClientError
 
         try:
-            # Slack takes JSON for what writes only
-            how = "params" if method == "conversations.history" else "json"
-            return self._opened().api_call(method, **{how: arguments})
+            if method == "conversations.history":  # Slack takes JSON for what writes only
+                return self._opened().api_call(method, params=arguments)
+            return self._opened().api_call(method, json=arguments)
         except SlackApiError as exc:
             raise _refusal(method, exc.response) from exc
         except (SlackClientError, OSError) as exc:
