@@ -9,7 +9,7 @@ import pytest
 from airflow_de_agent.core import rules
 from airflow_de_agent.core.diagnosis import Category, Diagnosis, check_quotes
 from airflow_de_agent.core.evidence import Evidence
-from airflow_de_agent.core.failure import CapturedException, TaskFailure, TaskKey, TaskState
+from airflow_de_agent.core.failure import CapturedException, Frame, TaskFailure, TaskKey, TaskState
 from airflow_de_agent.core.offline import from_failure, from_log
 from airflow_de_agent.core.signatures import table
 from airflow_de_agent.core.task_log import TaskLog, distil
@@ -206,3 +206,69 @@ def test_every_row_of_the_table_is_sound() -> None:
         assert all(hint == hint.lower() and len(hint) >= 3 for hint in (*row.hints, *row.unless, *row.needs))
         assert row.transience in ("", "permanent", "transient", "unknown")
         re.compile(row.pattern)
+
+
+def test_a_failure_callback_s_own_trouble_is_not_the_cause() -> None:
+    """What is logged after the task has ended weighs little."""
+    log = text_log(ended_by="psycopg2.errors.DeadlockDetected: deadlock detected")
+    lines = [line.text for line in log.lines]
+    lines.append("[2026-11-22T10:00:11.000+0000] {notify.py:9} ERROR - Slack API failed: invalid_auth")
+    whole = distil(["\n".join(lines).encode()], redact=lambda text: text)
+    assert rules.diagnose(None, whole).category is Category.LOCK_CONFLICT
+
+
+def test_a_missing_table_is_explained_by_the_timeout_that_kept_it_from_being_made() -> None:
+    """A usual consequence at the end yields to a definite error of another kind before it."""
+    log = text_log(
+        "WARNING - staging build failed: canceling statement due to statement timeout",
+        ended_by='psycopg2.errors.UndefinedTable: relation "staging.orders_tmp" does not exist',
+    )
+    assert rules.diagnose(None, log).category is Category.TIMEOUT
+
+
+def test_trouble_that_a_retry_had_cured_is_no_cause() -> None:
+    """A warning that says that it retries does not explain a bug at the end."""
+    log = text_log(
+        "WARNING - 503 Service Unavailable, retrying in 2 s",
+        "INFO - page 2 fetched",
+        ended_by="TypeError: load() takes 1 positional argument but 2 were given",
+    )
+    assert rules.diagnose(None, log).category is Category.CODE_ERROR
+
+
+def test_a_key_missing_from_a_table_is_told_from_one_missing_in_a_dictionary() -> None:
+    """The frames of the exception decide whether a KeyError is about a column or about the code."""
+    column = Frame("/usr/lib/python3.11/site-packages/pandas/core/indexes/base.py", 3812, "get_loc")
+    plain = Frame("/usr/local/airflow/dags/load_orders.py", 31, "load")
+    given = [
+        TaskFailure(
+            TaskKey("d", "r", "t"), "task", "", exceptions=(CapturedException("KeyError", "'discount'", (plain, last)),)
+        )
+        for last in (column, plain)
+    ]
+    categories = [rules.diagnose(failure, TaskLog(())).category for failure in given]
+    assert categories == [Category.DATA_QUALITY, Category.CODE_ERROR]
+
+
+def test_a_log_that_breaks_off_points_to_the_platform() -> None:
+    """A task that began to speak and fell silent was ended by nothing of its own; the answer is only half sure."""
+    lines = ("Starting attempt 1 of 3", "Executing <Task(PythonOperator): load> on 2026-11-22")
+    head = [f"[2026-11-22T10:00:00.000+0000] {{taskinstance.py:2885}} INFO - {line}" for line in lines]
+    work = [f"[2026-11-22T10:0{n}:00.000+0000] {{x.py:3}} INFO - partition {n} rebuilt" for n in range(5)]
+    log = distil(["\n".join(head + work).encode()], redact=lambda text: text)
+    diagnosis = rules.diagnose(None, log)
+    assert diagnosis.category is Category.INFRASTRUCTURE
+    assert diagnosis.confidence <= 0.5
+    assert check_quotes(diagnosis, from_log(log)) == diagnosis
+
+
+def test_a_sensor_waiting_in_vain_names_what_it_waits_for() -> None:
+    """The object of the last poke is in the sentence and in the step."""
+    log = text_log(
+        "INFO - Poking for key : s3://landing/orders/2026-11-21/_SUCCESS",
+        ended_by="airflow.exceptions.AirflowSensorTimeout: Sensor has timed out; run duration of 60 seconds",
+    )
+    diagnosis = rules.diagnose(None, log)
+    assert diagnosis.category is Category.MISSING_DATA
+    assert "s3://landing/orders/2026-11-21/_SUCCESS" in diagnosis.root_cause
+    assert "s3://landing/orders/2026-11-21/_SUCCESS" in diagnosis.next_steps[0]

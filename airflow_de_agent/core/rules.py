@@ -200,6 +200,7 @@ def _vanished(log: TaskLog, failure: TaskFailure | None) -> Diagnosis:
 _URI = re.compile(r"(?:s3[an]?|gs|hdfs|abfss?|wasbs?|dbfs|sftp|file)://[^\s'\",;)\]}>]{1,200}")
 _POKED = re.compile(r"(?:[Pp]oking for (?:the )?(?:file |key |object |prefix )?:?|waiting for) ?([\w:/.*{}=+-]{3,200})")
 _HOST = re.compile(r"(?:https?://(?:[^\s/@]{1,80}@)?|host[='\" ]{1,4})([\w.-]{3,120})")
+_MANUAL = re.compile(r"airflow\.apache\.org|docs\.|cloud\.google\.com|console\.|[\w-]{0,20}\.?console\.aws")
 _OPERATOR = re.compile(r"<(?:Task|Mapped)\((\w{1,80})\)")
 _ROW_NAMES = {
     "table_name": "table",
@@ -219,8 +220,8 @@ def _values(best: Match, said: list[Statement], failure: TaskFailure | None) -> 
             values.setdefault(_ROW_NAMES.get(name, name), str(value))
     before = said[: said.index(best.statement) + 1]
     values.setdefault("object", _nearest(before, _URI) or _nearest(before, _POKED) or _field_object(failure))
-    host = _HOST.search(best.statement.text)
-    values.setdefault("host", host.group(1) if host else "")
+    hosts = (found.group(1) for found in _HOST.finditer(best.statement.text) if not _MANUAL.match(found.group(1)))
+    values.setdefault("host", next(hosts, ""))
     frame = _own_frame(best.statement)
     values.setdefault("frame", frame)
     return values

@@ -77,9 +77,7 @@ def sentence(template: str, values: Mapping[str, str]) -> str:
     clean = {name: value for name, raw in values.items() if (value := printable(raw))}
     text = _SEGMENT.sub(lambda found: found.group(1) if _known(found.group(1), clean) else "", template)
     text = _FIELD.sub(lambda found: clean.get(found.group(1), found.group(2) or ""), text)
-    text = _SQUEEZE.sub(lambda found: found.group(1) or "", " ".join(text.split()))
-    named = any(text.startswith(value) for value in clean.values())
-    return text if named else text[:1].upper() + text[1:]
+    return _SQUEEZE.sub(lambda found: found.group(1) or "", " ".join(text.split()))
 
 
 def _known(segment: str, values: Mapping[str, str]) -> bool:

@@ -66,8 +66,7 @@ SIGNATURES = (
         "configuration",
         92,
         ("variable ", "variable_not_found"),
-        r"Variable (?:with key )?[`'\"]?(?P<variable>[\w.-]{1,80})[`'\"]? (?:does not exist|not found|doesn't exist)|"
-        r"VARIABLE_NOT_FOUND[^\n]{0,60}?(?P<variable2>[\w.-]{1,80})",
+        r"Variable (?:with key )?[`'\"]?(?P<variable>[\w.-]{1,80})[`'\"]? (?:does not exist|not found|doesn't exist)|VARIABLE_NOT_FOUND(?:[^\n]{0,30}?key['\"]?: ?['\"](?P<variable2>[\w.-]{1,80}))?",
         "Airflow Variable {variable|read by the task} is not defined.",
         ("Create Variable {variable|that the task reads} or give Variable.get a default.",),
     ),
@@ -392,7 +391,7 @@ SIGNATURES = (
         ),
         r"zombie|heartbeat",
         "The scheduler lost the task's heartbeat and gave it up: its worker died, was replaced or was starved.",
-        ("Look at the worker {host|host} at that time: memory, CPU, replacement.",),
+        ("Look at the task's worker at that time: memory, CPU, replacement.",),
         unless=("exceeded heartbeat warning",),
     ),
     S(
@@ -560,7 +559,7 @@ SIGNATURES = (
         66,
         ("test failed.", "the following tests have failed", "check failed", "tests have failed"),
         r"(?:Test failed\.|The following tests have failed:?|check failed)(?P<what>[^\n]{0,200})",
-        "A SQL check of the task did not hold:{what| see the query and its record}.",
+        "A SQL check of the task did not hold: {what|see the query and its record}.",
         ("Run the check's query by hand and look at the rows behind it; the upstream load may be late or wrong.",),
     ),
     S(

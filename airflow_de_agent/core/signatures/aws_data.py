@@ -104,7 +104,7 @@ SIGNATURES = (
         90,
         ("value too long for type", "value too long for character type", "8001"),
         r"Value too long for (?:character )?type(?: (?P<type>character varying\(\d{1,6}\)|\w{1,30}\(\d{1,6}\)))?",
-        "A text value is longer than its column {type|} allows.",
+        "A text value is longer than its column[ ({type})] allows.",
         ("Find the values longer than {type|the column}; widen the column or shorten them upstream.",),
     ),
     S(

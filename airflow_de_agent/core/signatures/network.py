@@ -118,7 +118,7 @@ SIGNATURES = (
         "network",
         90,
         ("connection refused", "connectionrefusederror", "actively refused", "econnrefused", "errno 111"),
-        r"host='(?P<host>[\w.-]{1,120})', port=(?P<port>\d{1,5})|connection to server at \"(?P<host2>[\w.:-]{1,120})\"[^\n]{0,60}?port (?P<port2>\d{1,5})|(?P<host3>[\w.-]{1,120}):(?P<port3>\d{1,5})[^\n]{0,60}[Cc]onnection refused|Cannot connect to host (?P<host4>[\w.-]{1,120}):(?P<port4>\d{1,5})|[Cc]onnection ?[Rr]efused|ECONNREFUSED|Errno 111",
+        r"host='(?P<host>[\w.-]{1,120})', port=(?P<port>\d{1,5})|connection to server at \"(?P<host2>[\w.:-]{1,120})\"[^\n]{0,60}?port (?P<port2>\d{1,5})|(?P<host3>[\w.-]{1,120}(?<!\.py)):(?P<port3>\d{1,5})[^\n]{0,60}[Cc]onnection refused|Cannot connect to host (?P<host4>[\w.-]{1,120}):(?P<port4>\d{1,5})|[Cc]onnection ?[Rr]efused|ECONNREFUSED|Errno 111",
         "{host|The server} refuses connections[ on port {port}]: nothing listens there, or a firewall rejects it.",
         ("Check that the service is up and that host and port are right; then security groups.",),
         unless=("unauthorized",),

@@ -97,7 +97,7 @@ SIGNATURES = (
             "unable to infer schema",
             "unable_to_infer_schema",
         ),
-        r"(?:[Ii]nput [Pp]ath|Path) does not exist:? (?P<path>[\w:/.=+-]{1,200})|PATH_NOT_FOUND[^\n]{0,30}?(?P<path2>(?:s3a?|hdfs|file|gs|abfss?):[\w:/.=+-]{1,200})?|FileNotFoundException:? (?P<path3>[^\s]{1,200})|[Uu]nable to infer schema",
+        r"(?:[Ii]nput [Pp]ath|Path) does not exist:? (?P<path>[\w:/.=+-]{1,200})|PATH_NOT_FOUND[^\n]{0,30}?(?P<path2>(?:s3a?|hdfs|file|gs|abfss?):[\w:/.=+-]{1,200})?|FileNotFoundException:? (?P<path3>[^\s/]{0,60}/[^\s]{1,200})|FileNotFoundException|[Uu]nable to infer schema",
         "The input {path|path} does not exist or is empty.",
         ("List {path|the path}: late, renamed, or a wrong date?",),
         transience="unknown",

@@ -69,7 +69,7 @@ SIGNATURES = (
             "oom kill",
         ),
         r"Unable to allocate (?P<size>[\d.]{1,10} [KMGTP]?i?B)|memory allocation of \d{1,16} bytes failed|[Cc]annot allocate memory|MemoryError|oom[-_ ]?kill|std::bad_alloc|Killed process \d{1,9}|CUDA out of memory|malloc of size (?P<size2>\d{1,16}) failed|heap out of memory|[Mm]emory limit[^\n]{0,30}(?:exceed|reach)|[Ee]xceed\w{0,3} (?:the )?memory limit|OutOfMemory|\b[Oo]ut [Oo]f [Mm]emory",
-        "The process ran out of memory {size|}.",
+        "The process ran out of memory[ when it asked for {size}].",
         (
             "Find what grew (join, read of a whole file, list kept in memory); work in chunks, read fewer columns, or use a larger worker.",
         ),
