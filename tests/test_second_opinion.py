@@ -15,7 +15,7 @@ import warnings
 import pytest
 
 from airflow_de_agent.adapters import gemini
-from airflow_de_agent.core.answer import SCHEMA, TOOLS, Answer, Unusable, parse
+from airflow_de_agent.core.answer import SCHEMA, Answer, Unusable, parse
 from airflow_de_agent.core.bundle import Bundle, sent
 from airflow_de_agent.core.diagnosis import Category, Diagnosis, Quote
 from airflow_de_agent.core.evidence import Evidence
@@ -24,7 +24,7 @@ from airflow_de_agent.core.prompt import build
 from airflow_de_agent.core.proof import quotes
 from airflow_de_agent.core.reply import Reply
 from airflow_de_agent.core.second_opinion import second_opinion
-from airflow_de_agent.core.tool_request import ToolRequest, grant
+from airflow_de_agent.core.tool_request import TOOLS, ToolRequest, grant
 from tests import gemini_server as stand_in
 from tests.gemini_server import KEY, GeminiServer, Request, says
 
@@ -350,6 +350,16 @@ def test_an_order_changes_nothing_where_the_rules_know_nothing(order):
     bent, _ = opinion(stand_in.obeys, rules=UNSURE, evidence=evidence)
     assert verdict(bent) == verdict(honest) and bent.confidence <= 0.6
     assert not _HARMFUL.search(json.dumps(bent.to_json()))
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_an_order_in_what_we_hold_already_is_withheld_too(order):
+    """A rendered field, a note of what fixed it, the rules' own sentence: all quote people and logs."""
+    failure = dataclasses.replace(FAILURE, fields={"bash_command": ORDERS[order]})
+    rules = dataclasses.replace(RULES, root_cause=ORDERS[order], similar=({"id": "42", "fixed_by": ORDERS[order]},))
+    prompt = build(failure, EVIDENCE, rules)
+    assert not _HARMFUL.search(prompt.text)
+    assert {source for source, _ in prompt.withheld} == {"failure", "rules_opinion", "earlier_incidents"}
 
 
 def test_an_answer_with_a_ping_is_not_trusted():

@@ -125,6 +125,7 @@ def _with_genai(prompt: Prompt, schema: dict[str, Any], target: Target, seconds:
         "response_schema": schema,
         "max_output_tokens": room,
         "http_options": {"timeout": max(1, int(seconds * 1000))},
+        "automatic_function_calling": {"disable": True},
     }
     knows_level = "thinking_level" in types.ThinkingConfig.model_fields and not target.model.startswith("gemini-2")
     if target.thinking_level and knows_level:
@@ -134,7 +135,10 @@ def _with_genai(prompt: Prompt, schema: dict[str, Any], target: Target, seconds:
         response = _genai_client(target).models.generate_content(
             model=target.model, contents=prompt.text, config=config
         )
-    except TypeError:  # 1.2 parses the text for us, also where there is none; the reason is lost with it
+    except TypeError as exc:
+        if "JSON object must be str" not in str(exc):
+            raise
+        # 1.2 parses the text for us, also where there is none; the reason is lost with it
         return Reply(finish="empty", problem=_NOTHING.format("EMPTY"), model=target.model, sdk=sdk)
     return _read(response, sdk, target.model)
 

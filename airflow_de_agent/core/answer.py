@@ -15,9 +15,9 @@ from typing import Any
 from airflow_de_agent.core.diagnosis import Category, Diagnosis
 from airflow_de_agent.core.prompt import Prompt
 from airflow_de_agent.core.proof import quotes, weigh
+from airflow_de_agent.core.tool_request import TOOLS
 from airflow_de_agent.core.untrusted import gives_orders, pings, plain, planted_hosts
 
-TOOLS = ("get_mwaa_task_logs", "get_dag_run_status", "query_redshift_audit_logs", "get_cloudwatch_lambda_errors")
 _TRANSIENCE = ("permanent", "transient", "unknown")
 _SAFE = ("yes", "no", "unknown")
 

@@ -32,6 +32,7 @@ _SOURCES = {
     "query_redshift_audit_logs": "redshift",
     "get_cloudwatch_lambda_errors": "lambda_errors",
 }
+TOOLS = tuple(_SOURCES)
 _NAME = re.compile(r"[\w.$:-]{1,250}")
 
 
