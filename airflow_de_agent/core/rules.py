@@ -264,7 +264,7 @@ def _operator(failure: TaskFailure | None, log: TaskLog) -> str:
 _TASK_ID = re.compile(r"task_id=([\w.-]{1,250})")
 # Rows that name a defect of this task itself, however weak their strength, unless an input is missing.
 _CAN_FOLLOW = re.compile(
-    r"python\.(?:none|key|index|types|attribute|assertion|removed_api|system_exit)|"
+    r"python\.(?:none|required_none|key|index|types|attribute|assertion|removed_api|system_exit)|"
     r"airflow\.(?:xcom|sensor_timeout|upstream|job|bash|trigger|check|no_rows|external)|"
     r"http\.(?:schema|400|404)|os\.(?:file_missing|config_file)|generic\.|frame\.(?:empty|corrupt|json)|s3\.|validate\.|sql\.aborted"
 )

@@ -123,6 +123,7 @@ SIGNATURES = (
         "data_quality",
         90,
         (
+            "jq: error",
             "error tokenizing data",
             "parsererror",
             "expected",

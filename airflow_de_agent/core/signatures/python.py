@@ -8,6 +8,15 @@ from airflow_de_agent.core.signatures.signature import Signature as S
 
 SIGNATURES = (
     S(
+        "python.required_none",
+        "code_error",
+        50,
+        ("must not be none", "cannot be none", "must not be empty", "is none", "got none", "got nonetype"),
+        r"(?P<name>[`'\"]?[\w.]{1,60}[`'\"]?)? ?(?:must not be (?:None|empty)|cannot be None|is None|got None(?:Type)?)",
+        "A value that the code needs is None[: {name}].",
+        ("Find where the None comes from: a missing parameter, an XCom of another task, or a swallowed failure.",),
+    ),
+    S(
         "python.environ_key",
         "configuration",
         86,
@@ -169,7 +178,19 @@ SIGNATURES = (
         r"module '(?P<module>[\w.]{1,80})' has no attribute '(?P<name>\w{1,80})|'(?:DataFrame|Series)' object has no attribute '(?P<name2>append|ix|iteritems|as_matrix|get_value|mad|swaplevel_|lookup|applymap|to_dense)'|(?:was|has been|were) removed in (?:the )?(?:\w{1,30} )?v?(?P<version>\d[\w.]{0,8})",
         "{module|The library} no longer (or not yet) has {name|what the code calls}: its version differs from the one the code was written for.",
         ("Look at what changed with the last upgrade of {module|the library}; pin it or adapt the code.",),
-        unless=("deprecat", "futurewarning", "will be removed"),
+        unless=(
+            "module 'datetime'",
+            "module 'json'",
+            "module 'os'",
+            "module 'time'",
+            "module 'math'",
+            "module 'random'",
+            "module 're'",
+            "module 'csv'",
+            "deprecat",
+            "futurewarning",
+            "will be removed",
+        ),
     ),
     # --- settings -----------------------------------------------------------------------------------------------------
     S(
@@ -294,8 +315,8 @@ SIGNATURES = (
         "python.attribute",
         "code_error",
         72,
-        ("attributeerror:", "object has no attribute"),
-        r"'(?P<type>[\w.]{1,60})' object has no attribute '(?P<name>\w{1,80})'(?P<hint>\. Did you mean: '\w{1,60}')?",
+        ("has no attribute", "attributeerror:", "object has no attribute"),
+        r"module '(?P<type2>[\w.]{1,60})' has no attribute '(?P<name2>\w{1,80})'|'(?P<type>[\w.]{1,60})' object has no attribute '(?P<name>\w{1,80})'(?P<hint>\. Did you mean: '\w{1,60}')?",
         "The code asks a {type|} object for {name|an attribute} that it does not have.",
         ("Look at the line named in the traceback; was the value of the expected type?",),
         unless=("nonetype", "'dict object' has no attribute"),

@@ -48,6 +48,9 @@ SIGNATURES = (
         "out_of_memory",
         88,
         (
+            "code': 137",
+            "code=137",
+            'code": 137',
             "code 137",
             "status: 137",
             "exit status 137",
