@@ -13,7 +13,7 @@ from airflow_de_agent.collect import SOURCES, Places, Question, collect
 from airflow_de_agent.core.failure import CapturedException, TaskFailure, TaskKey
 from airflow_de_agent.core.redshift_views import RedshiftTarget
 from tests import aws_servers
-from tests.test_tools import GROUP, ID, KILLED, LOAD_ERROR, STREAM, failed_query, put_log
+from tests.test_tools import DAY, GROUP, ID, KILLED, LOAD_ERROR, STREAM, failed_query, put_log
 
 aws, redshift, mwaa, database = aws_servers.aws, aws_servers.redshift, aws_servers.mwaa, aws_servers.database
 
@@ -22,7 +22,7 @@ COPY_FAILED = CapturedException("RedshiftDataQueryFailedError", "COPY failed, qu
 
 
 def failure(**fields):
-    times = {"failed_at": "2026-11-21T12:00:00+00:00", "start_date": "2026-11-21T11:50:00Z"}
+    times = {"failed_at": f"{DAY}T12:00:00+00:00", "start_date": f"{DAY}T11:50:00Z"}
     return TaskFailure(KEY, "task", **times | fields)
 
 

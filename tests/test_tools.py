@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import json
 import threading
 import time
 from typing import Any
@@ -12,7 +13,9 @@ import pytest
 
 from airflow_de_agent import tools
 from airflow_de_agent.aws.calls import Clients
+from airflow_de_agent.core import redshift_views
 from airflow_de_agent.core.redshift_views import RedshiftTarget
+from airflow_de_agent.core.task_log import distil
 from tests import aws_servers
 
 aws, redshift, mwaa, database = aws_servers.aws, aws_servers.redshift, aws_servers.mwaa, aws_servers.database
@@ -21,7 +24,10 @@ GROUP = "airflow-prod-Task"
 RUN = "scheduled__2026-11-21T03:00:00+00:00"
 STREAM = "dag_id=sales_etl/run_id=scheduled__2026-11-21T03_00_00+00_00/task_id=load.copy_orders/attempt=1.log"
 TASK = {"dag_id": "sales_etl", "run_id": RUN, "task_id": "load.copy_orders", "try_number": 1}
-NOON = dt.datetime(2026, 11, 21, 12, tzinfo=dt.timezone.utc)
+# yesterday's, as CloudWatch takes no events of more than two weeks ago
+NOON = (dt.datetime.now(dt.timezone.utc) - dt.timedelta(days=1)).replace(hour=12, minute=0, second=0, microsecond=0)
+DAY = f"{NOON:%Y-%m-%d}"
+BEFORE = f"{NOON - dt.timedelta(hours=20):%Y-%m-%d %H:%M:%S}"
 WINDOW = {"since": NOON - dt.timedelta(hours=1), "until": NOON + dt.timedelta(minutes=5)}
 TARGET = RedshiftTarget("warehouse", cluster_id="analytics", db_user="de_agent")
 AIRFLOW_3_EVENT = (
@@ -45,7 +51,9 @@ def put_log(logs: Any, stream: str, lines: list[str], group: str = GROUP, at: dt
     start = int(at.timestamp() * 1000)
     events = [{"timestamp": start + n, "message": line} for n, line in enumerate(lines)]
     for first in range(0, len(events), 5000):
-        logs.put_log_events(logGroupName=group, logStreamName=stream, logEvents=events[first : first + 5000])
+        part = events[first : first + 5000]
+        answer = logs.put_log_events(logGroupName=group, logStreamName=stream, logEvents=part)
+        assert "rejectedLogEventsInfo" not in answer
 
 
 def text_of(evidence: Any) -> str:
@@ -72,7 +80,18 @@ def test_events_of_airflow_3_read_like_its_log_file(aws):
     logs = aws.client("logs")
     put_log(logs, STREAM.replace("attempt=1", "map_index=0/attempt=2"), [AIRFLOW_3_EVENT])
     evidence = tools.get_mwaa_task_logs(logs, log_group=GROUP, **TASK | {"try_number": 2, "map_index": 0})
-    assert text_of(evidence).startswith('{"timestamp": "2026-11-21T12:00:00.000Z", "event": "Task failed')
+    assert text_of(evidence).startswith(f'{{"timestamp": "{DAY}T12:00:00.000Z", "event": "Task failed')
+
+
+def test_what_airflow_sent_to_cloudwatch_reads_as_its_log(aws):
+    """Events that real Airflow 2.11.2 sent through the Amazon provider lead to the exception that ended the task."""
+    events = json.loads((aws_servers.DATA / "cloudwatch_airflow2.json").read_text())
+    logs = aws.client("logs")
+    put_log(logs, STREAM, [event["message"] for event in events])
+    evidence = tools.get_mwaa_task_logs(logs, log_group=GROUP, **TASK)
+    chain = distil([text_of(evidence).encode()], redact=str).exceptions[-1]
+    assert (chain[-1].type, chain[-1].message.partition(":")[0]) == ("RuntimeError", "COPY failed")
+    assert redshift_views.query_ids_in(text_of(evidence)) == (99120877,)
 
 
 def test_what_a_trigger_logged_is_part_of_the_log(aws):
@@ -262,7 +281,7 @@ def test_a_web_server_out_of_reach_names_both_ways(aws, mwaa):
 # --- Redshift
 
 
-def failed_query(query_id: int, text: str, error: str, at: str = "2026-11-21 11:58:00") -> str:
+def failed_query(query_id: int, text: str, error: str, at: str = f"{DAY} 11:58:00") -> str:
     return (
         "INSERT INTO sys_query_history (query_id, database_name, query_type, status, start_time, end_time, "
         f"elapsed_time, error_message, query_text) VALUES ({query_id}, 'warehouse', 'COPY', 'failed', '{at}', '{at}', "
@@ -273,7 +292,7 @@ def failed_query(query_id: int, text: str, error: str, at: str = "2026-11-21 11:
 LOAD_ERROR = (
     "INSERT INTO sys_load_history (query_id, table_name) VALUES (99120877, 'orders');"
     "INSERT INTO sys_load_error_detail (query_id, start_time, file_name, line_number, column_name, error_code, "
-    "error_message) VALUES (99120877, '2026-11-21 11:58:00', 's3://landing/orders/part-02.csv', 4, 'carrier', 1202, "
+    f"error_message) VALUES (99120877, '{DAY} 11:58:00', 's3://landing/orders/part-02.csv', 4, 'carrier', 1202, "
     "'Delimiter not found');"
 )
 
@@ -281,7 +300,7 @@ LOAD_ERROR = (
 def test_query_redshift_audit_logs(aws, redshift):
     """Failed queries of the window and their load errors come back without CHAR padding."""
     redshift.sql(failed_query(99120877, "COPY orders FROM s3", "Load into table orders failed") + LOAD_ERROR)
-    redshift.sql(failed_query(5, "SELECT 1", "too early", at="2026-11-20 01:00:00"))
+    redshift.sql(failed_query(5, "SELECT 1", "too early", at=BEFORE))
     evidence = tools.query_redshift_audit_logs(aws.client("redshift-data"), target=TARGET, **WINDOW)
     assert [(row["view"], row["query_id"]) for row in evidence.rows] == [
         ("SYS_QUERY_HISTORY", 99120877),
@@ -293,7 +312,7 @@ def test_query_redshift_audit_logs(aws, redshift):
 
 def test_named_queries_are_found_outside_of_the_window(aws, redshift):
     """A query id from the task's log is enough, and rows of other queries are left out."""
-    redshift.sql(failed_query(5, "COPY a", "this one", at="2026-11-20 01:00:00") + failed_query(6, "COPY b", "other"))
+    redshift.sql(failed_query(5, "COPY a", "this one", at=BEFORE) + failed_query(6, "COPY b", "other"))
     client = aws.client("redshift-data")
     evidence = tools.query_redshift_audit_logs(client, target=TARGET, query_ids=[5], **WINDOW)
     assert [row["error_message"] for row in evidence.rows] == ["this one"]
@@ -311,9 +330,9 @@ def test_waiting_transactions_and_wlm_are_part_of_the_answer(aws, redshift):
     """Who waits for a lock and who holds it, and what WLM aborted."""
     redshift.sql(
         "INSERT INTO svv_transactions VALUES "
-        "('etl','warehouse',7,11,'2026-11-21 11:00','AccessExclusiveLock','relation',42,true),"
-        " ('bi','warehouse',8,12,'2026-11-21 11:30','AccessShareLock','relation',42,false);"
-        "INSERT INTO stl_wlm_rule_action VALUES (100, 6, 6, 'max_30_min', 'abort', '2026-11-21 11:59:00');"
+        f"('etl','warehouse',7,11,'{DAY} 11:00','AccessExclusiveLock','relation',42,true),"
+        f" ('bi','warehouse',8,12,'{DAY} 11:30','AccessShareLock','relation',42,false);"
+        f"INSERT INTO stl_wlm_rule_action VALUES (100, 6, 6, 'max_30_min', 'abort', '{DAY} 11:59:00');"
     )
     evidence = tools.query_redshift_audit_logs(aws.client("redshift-data"), target=TARGET, **WINDOW)
     locks = [row["granted"] for row in evidence.rows if row["view"] == "SVV_TRANSACTIONS"]
@@ -326,7 +345,7 @@ def test_old_clusters_are_asked_through_stl_load_errors(aws, redshift):
     redshift.sql(
         "ALTER TABLE sys_load_error_detail RENAME TO hidden_1; ALTER TABLE stl_wlm_rule_action RENAME TO hidden_2;"
         "INSERT INTO stl_load_errors (query, starttime, filename, line_number, raw_line, err_reason) VALUES "
-        "(5, '2026-11-21 11:58:00', 's3://landing/x.csv', 4, '88121;x', 'Delimiter not found');"
+        f"(5, '{DAY} 11:58:00', 's3://landing/x.csv', 4, '88121;x', 'Delimiter not found');"
     )
     try:
         evidence = tools.query_redshift_audit_logs(aws.client("redshift-data"), target=TARGET, **WINDOW)
@@ -355,8 +374,8 @@ def test_the_customers_own_audit_table_is_asked_with_named_parameters(aws, redsh
     """The SQL of the configuration binds the window and the run; values are never put into the text."""
     redshift.sql(
         "CREATE TABLE IF NOT EXISTS audit_loads (dag_id text, loaded_at timestamp, message char(40), extra bytea);"
-        "TRUNCATE audit_loads; INSERT INTO audit_loads VALUES ('sales_etl', '2026-11-21 11:59', 'rejected 12 rows', "
-        "'\\xdeadbeef'), ('sales_etl', '2026-11-21 11:58', NULL, NULL)"
+        f"TRUNCATE audit_loads; INSERT INTO audit_loads VALUES ('sales_etl', '{DAY} 11:59', 'rejected 12 rows', "
+        f"'\\xdeadbeef'), ('sales_etl', '{DAY} 11:58', NULL, NULL)"
     )
     evidence = tools.query_redshift_audit_logs(
         aws.client("redshift-data"),
