@@ -15,10 +15,11 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from airflow_de_agent.core import wording
+from airflow_de_agent.core import captured, wording
 from airflow_de_agent.core.diagnosis import Category, Diagnosis, Quote
 from airflow_de_agent.core.evidence import Evidence
 from airflow_de_agent.core.failure import TaskFailure
+from airflow_de_agent.core.first_failure import earlier_failure
 from airflow_de_agent.core.matching import Match, matches
 from airflow_de_agent.core.signatures import table
 from airflow_de_agent.core.signatures.signature import Signature
@@ -32,7 +33,6 @@ WEAK = 68.0
 OWN = 55.0
 # From this strength on a row means one thing.
 DEFINITE = 85
-FAILED = ("failed", "upstream_failed")
 
 
 def diagnose(
@@ -47,7 +47,7 @@ def diagnose(
     operator = _operator(failure, log)
     found = _yielding(matches(said, (*extra_rules, *table()), operator))
     gaps = tuple(item.gap for item in evidence if item.gap)
-    other = _earlier_failure(failure, log, evidence)
+    other = earlier_failure(failure, log, evidence)
     if other is not None and (not found or found[0].score < WEAK) and not _own_cause(found):
         return dataclasses.replace(_blamed(other, found, said), evidence_gaps=gaps)
     if _breaks_off(said, log) and (not found or found[0].score < OWN):
@@ -77,7 +77,7 @@ def _explains(match: Match, end: Match) -> bool:
 def _answer(found: list[Match], said: list[Statement], failure: TaskFailure | None, operator: str) -> Diagnosis:
     best = found[0]
     category = Category(best.signature.category)
-    values = _values(best, said, failure)
+    values = captured.values(best, said, failure)
     passing = wording.transience(best)
     rerun = wording.rerun(category, best.signature.name, passing, operator)
     confidence, why = _confidence(found)
@@ -195,61 +195,7 @@ def _vanished(log: TaskLog, failure: TaskFailure | None) -> Diagnosis:
     )
 
 
-# --- what the sentences are filled with ---
-
-_URI = re.compile(r"(?:s3[an]?|gs|hdfs|abfss?|wasbs?|dbfs|sftp|file)://[^\s'\",;)\]}>]{1,200}")
-_POKED = re.compile(r"(?:[Pp]oking for (?:the )?(?:file |key |object |prefix )?:?|waiting for) ?([\w:/.*{}=+-]{3,200})")
-_HOST = re.compile(r"(?:https?://(?:[^\s/@]{1,80}@)?|host[='\" ]{1,4})([\w.-]{3,120})")
-_MANUAL = re.compile(r"airflow\.apache\.org|docs\.|cloud\.google\.com|console\.|[\w-]{0,20}\.?console\.aws")
 _OPERATOR = re.compile(r"<(?:Task|Mapped)\((\w{1,80})\)")
-_ROW_NAMES = {
-    "table_name": "table",
-    "file_name": "file",
-    "line_number": "line",
-    "column_name": "column",
-    "colname": "column",
-    "filename": "file",
-}
-
-
-def _values(best: Match, said: list[Statement], failure: TaskFailure | None) -> dict[str, str]:
-    """Captured groups, then the columns of the matched row, then objects named near the match."""
-    values = dict(best.values)
-    for name, value in (best.statement.values or {}).items():
-        if value is not None:
-            values.setdefault(_ROW_NAMES.get(name, name), str(value))
-    before = said[: said.index(best.statement) + 1]
-    values.setdefault("object", _nearest(before, _URI) or _nearest(before, _POKED) or _field_object(failure))
-    hosts = (found.group(1) for found in _HOST.finditer(best.statement.text) if not _MANUAL.match(found.group(1)))
-    values.setdefault("host", next(hosts, ""))
-    frame = _own_frame(best.statement)
-    values.setdefault("frame", frame)
-    return values
-
-
-def _nearest(before: list[Statement], pattern: re.Pattern[str]) -> str:
-    """The last mention up to the match, within the lines close before it."""
-    for statement in reversed(before[-60:]):
-        mentions = pattern.findall(statement.text[:4000])
-        if mentions:
-            return str(mentions[-1]).rstrip(".:")
-    return ""
-
-
-def _field_object(failure: TaskFailure | None) -> str:
-    fields = failure.fields if failure is not None else {}
-    bucket = fields.get("bucket_name") or fields.get("bucket", "")
-    key = fields.get("bucket_key") or fields.get("key", "")
-    if bucket and key and "://" not in key:
-        return f"s3://{bucket}/{key}"
-    return key or bucket or fields.get("filepath") or fields.get("path") or fields.get("external_task_id", "")
-
-
-def _own_frame(statement: Statement) -> str:
-    """The last line of the user's own code in the traceback of the matched exception."""
-    frames = statement.link.frames if statement.link is not None else ()
-    own = [frame for frame in frames if not re.search(r"site-packages|/lib/python3|<frozen|<template>", frame.file)]
-    return f"{own[-1].file.rpartition('/')[2]}, line {own[-1].line} ({own[-1].function})" if own else ""
 
 
 def _operator(failure: TaskFailure | None, log: TaskLog) -> str:
@@ -261,7 +207,6 @@ def _operator(failure: TaskFailure | None, log: TaskLog) -> str:
 
 # --- another task of the run ---
 
-_TASK_ID = re.compile(r"task_id=([\w.-]{1,250})")
 # Rows that name a defect of this task itself, however weak their strength, unless an input is missing.
 _CAN_FOLLOW = re.compile(
     r"python\.(?:none|required_none|key|index|types|attribute|assertion|removed_api|system_exit)|"
@@ -276,37 +221,6 @@ def _own_cause(found: list[Match]) -> bool:
         return False
     nothing = re.search(r"\bNone\b|\bnull\b|NoneType", found[0].statement.text[:600])
     return nothing is None and not _CAN_FOLLOW.match(found[0].signature.name)
-
-
-def _earlier_failure(
-    failure: TaskFailure | None, log: TaskLog, evidence: Sequence[Evidence]
-) -> tuple[Mapping[str, Any], Quote | None] | None:
-    """The row of the run's first failed task, if that is not the task in question."""
-    own = failure.key.task_id if failure is not None else ""
-    own = own or next((found.group(1) for line in log.lines if (found := _TASK_ID.search(line.text))), "")
-    rows: list[tuple[Mapping[str, Any], Quote | None]] = []
-    for item in evidence:
-        if item.source == "run_state":
-            lines = {n: line for n, line in enumerate(item.lines)}
-            rows += [(row, _state_quote(lines.get(n))) for n, row in enumerate(item.rows)]
-    if failure is not None and not rows:
-        rows = [(dataclasses.asdict(state), None) for state in failure.run_state]
-    mine = next((row for row, _ in rows if row.get("task_id") == own), {})
-    began = str(mine.get("end_date") or "")
-    others = [pair for pair in rows if _failed_before(pair[0], own, began)]
-    others.sort(key=lambda pair: (pair[0].get("state") != "failed", str(pair[0].get("end_date") or "~")))
-    return others[0] if others else None
-
-
-def _failed_before(row: Mapping[str, Any], own: str, ended: str) -> bool:
-    if str(row.get("state")) != "failed" or row.get("task_id") in ("", None, own):
-        return False
-    end = str(row.get("end_date") or "")
-    return not own or not ended or not end or end <= ended
-
-
-def _state_quote(line: Any) -> Quote | None:
-    return Quote("run_state", line.text, line.number) if line is not None else None
 
 
 def _blamed(other: tuple[Mapping[str, Any], Quote | None], found: list[Match], said: list[Statement]) -> Diagnosis:

@@ -398,7 +398,6 @@ SIGNATURES = (
             "heartbeat recovered after",
             "has been running without",
             "task_instance_heartbeat_timeout",
-            "last heartbeat",
         ),
         r"zombie|heartbeat",
         "The scheduler lost the task's heartbeat and gave it up: its worker died, was replaced or was starved.",

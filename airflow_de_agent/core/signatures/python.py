@@ -214,7 +214,7 @@ SIGNATURES = (
     S(
         "python.config_missing",
         "configuration",
-        70,
+        62,
         (
             "nosectionerror",
             "nooptionerror",
