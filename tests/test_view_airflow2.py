@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from urllib.parse import urlsplit
 
@@ -198,3 +199,10 @@ def test_a_diagnosis_is_found_only_under_its_own_dag(sessions, base):
     shop = sessions["op"].request.get(f"{base}/de_agent/dags/shop/diagnoses").json()["diagnoses"][0]["id"]
     assert session.get(f"{base}/de_agent/dags/payroll/diagnoses/{shop}").status == 404
     assert session.get(f"{base}/de_agent/dags/shop/diagnoses/{shop}").status == 403
+
+
+def test_the_drop_in_adds_nothing_beside_the_entry_point(host):
+    """With both there the plugin is registered once."""
+    told = host.airflow("plugins", "--output", "json", timeout=180)
+    assert [plugin["name"] for plugin in json.loads(told)].count("de_agent") == 1
+    assert "de_agent_plugin" not in told

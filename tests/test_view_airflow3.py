@@ -227,3 +227,10 @@ def test_a_diagnosis_asked_for_with_the_cookie_alone_needs_the_header(base, toke
         urllib.request.urlopen(form, timeout=30)
     assert refused.value.code in (400, 403)
     refused.value.close()
+
+
+def test_the_drop_in_adds_nothing_beside_the_entry_point(host):
+    """With both there the plugin is registered once."""
+    told = host.airflow("plugins", "--output", "json", timeout=180)
+    assert [plugin["name"] for plugin in json.loads(told)].count("de_agent") == 1
+    assert "de_agent_plugin" not in told

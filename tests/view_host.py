@@ -89,7 +89,8 @@ def failed_airflow(
     dags.mkdir(parents=True)
     (dags / "shop.py").write_text(DAGS)
     database = create_database(postgres, f"view{major}")
-    host = AirflowHost(environment_of(major), directory / "home", dags, database, extra=extra)
+    more = {"AIRFLOW__CORE__PLUGINS_FOLDER": str(ROOT / "plugins"), **extra}
+    host = AirflowHost(environment_of(major), directory / "home", dags, database, extra=more)
     try:
         host.start()
         server(host)
@@ -106,7 +107,7 @@ def trigger(host: AirflowHost, dag_id: str) -> None:
 
     def triggered() -> bool:
         try:
-            host.airflow("dags", "trigger", "--run-id", RUN, dag_id)
+            host.airflow("dags", "trigger", "--run-id", RUN, dag_id, timeout=180)
         except RuntimeError:
             return False
         return True

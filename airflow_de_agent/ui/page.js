@@ -284,7 +284,7 @@ function trail() {
   const last = steps.length - 1;
   const items = steps.map(([step, text], n) => (n === last ? el("span", { "aria-current": "page" }, text) : link(step, text)));
   // In a tab Airflow is around us; on a page of our own there must be a way back.
-  if (window.top === window) items.unshift(el("a", { href: dagId ? "../../../" : "../" }, "Airflow"));
+  if (window.top === window) items.unshift(el("a", { href: `${location.pathname.split(/\/(?:pluginsv2\/)?de[_-]agent\//)[0]}/` }, "Airflow"));
   document.getElementById("trail").replaceChildren(...items.map((item) => el("li", {}, item)));
   document.title = [steps.length ? steps[last][1] : "Diagnoses", "DE Agent"].join(" – ");
 }
