@@ -31,7 +31,11 @@ _ORDERS = (
     r"\byou are (?:an? )?(?:ai|assistant|language model|llm|chat ?bot|gpt|gemini|helpful)\b",
     r"\b(?:as|dear|hey|hello|hi|attention) (?:an? |the )?(?:ai|assistant|language model|llm|gpt|gemini|bot|model)\b",
     r"\b(?:instructions?|message|note) (?:to|for) (?:the |any |all )?"
-    r"(?:ai|assistants?|language models?|llms?|gpt|gemini|chat ?bots?)\b|\bimportant message (?:from|for|to)\b",
+    r"(?:ai|assistants?|language models?|llms?|gpt|gemini|(?:chat|on-call) ?bots?|bot|reader|reviewer|analyst)\b",
+    r"\bimportant message (?:from|for|to)\b",
+    r"\b(?:system|assistant)\s*:\s*(?:the root|set|you|please|report|answer|ignore|mark|say)\b",
+    r"\b(?:a )?re-?run is (?:always |perfectly )?safe\b|\bmark (?:this|it|the \w+) as\b",
+    r"\b(?:correct|right|only|recommended) (?:next step|fix|answer|category|diagnosis|root cause) is\b",
     r"\b(?:new|updated|real|actual|hidden|secret) (?:system )?(?:instructions?|prompts?)\b",
     r"\bsystem[ _-]?(?:prompt|override|instructions?)\b|^\W*system (?:message|notice)\s*:",
     r"(?:^|\s)\#{2,}\s*(?:system|instructions?|assistant)\b",
