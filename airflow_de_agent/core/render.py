@@ -151,7 +151,7 @@ def _earlier(earlier: Mapping[str, str]) -> str:
 
 def entry(text: str, incident_id: str) -> Message:
     """A line of our own words (texts of others made safe already) for an incident's thread."""
-    return Message(text, (blocks.section(text),), incident_id)
+    return Message(blocks.unescaped(text), (blocks.section(text),), incident_id)
 
 
 def state_entry(incident: Incident) -> Message:

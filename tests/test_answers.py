@@ -1,0 +1,193 @@
+"""What people get for their questions: from the store where it is known, else from Airflow and CloudWatch."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+from pathlib import Path
+
+import pytest
+
+from airflow_de_agent import companion
+from airflow_de_agent.adapters.sql_store import SqlStore
+from airflow_de_agent.answers import Answers
+from airflow_de_agent.collect import Places
+from airflow_de_agent.core.errors import StoreError
+from airflow_de_agent.core.failure import CapturedException
+from airflow_de_agent.core.incident import Incident, Record
+from airflow_de_agent.core.mention import parse
+from tests import aws_servers, slack_limits
+from tests.test_render import FAILURE, RECORD, check_snapshot
+from tests.test_tools import put_log
+
+aws, mwaa = aws_servers.aws, aws_servers.mwaa
+NOW = 1_795_359_600.0  # 2026-11-22 15:00 UTC
+GROUP = "airflow-prod-3-Task"
+RUN = "manual__2026-11-22T14:44:35.008861+00:00"
+STREAM = f"dag_id=sales_etl/run_id={RUN.replace(':', '_')}/task_id=load.copy_orders/attempt=1.log"
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> SqlStore:
+    return SqlStore(f"sqlite:///{tmp_path / 'd.db'}")
+
+
+@pytest.fixture
+def answers(store: SqlStore, aws: aws_servers.AwsServer, mwaa: aws_servers.MwaaApi) -> Answers:
+    places = Places(aws.client, task_log_group=GROUP, mwaa_environment="prod-3")
+    return Answers(lambda: store, places, companion.diagnoser(places, None, 4000), lambda: NOW)
+
+
+def known(store: SqlStore, record: Record = RECORD, at: float = NOW - 600) -> Incident:
+    return store.add(dataclasses.replace(record, diagnosed_at=at), window=3600)
+
+
+def ask(answers: Answers, text: str, incident: Incident | None = None) -> str:
+    """The answer as text, after a check that Slack would take it."""
+    message = answers.answer(parse(text), incident)
+    assert slack_limits.broken(message.blocks, message.fallback) == []
+    assert not any(slack_limits.unsafe(shown) for shown in slack_limits.texts(message.blocks))
+    return message.text
+
+
+def test_what_is_diagnosed_is_answered_from_the_store(answers, store, aws):
+    """A question about a known failure costs neither AWS nor the model."""
+    known(store)
+    aws.calls.clear()
+    for question in (
+        "why did sales_etl fail?",
+        "why did sales_etl.load_orders fail",
+        "why did load_orders of sales_etl fail",
+    ):
+        assert "column amount got 'n/a'" in ask(answers, question)
+    assert aws.calls == []
+
+
+def test_the_cause_answers_for_its_symptoms(answers, store):
+    """Asked for a DAG, the first failure of the incident is told, not the last symptom."""
+    incident = known(store)
+    symptom = dataclasses.replace(FAILURE, key=FAILURE.key._replace(task_id="report"))
+    store.add(dataclasses.replace(RECORD, failure=symptom, diagnosed_at=NOW - 1), join=incident.id, window=3600)
+    assert ask(answers, "why did sales_etl fail").startswith("Act now: sales_etl.load_orders and 1 more")
+
+
+def test_an_unknown_failure_is_looked_up_and_diagnosed(answers, store, aws):
+    """Airflow names the failed task, CloudWatch its log, and the answer is kept for the next who asks."""
+    at = dt.datetime(2026, 11, 22, 14, 44, 40, tzinfo=dt.timezone.utc)
+    put_log(aws.client("logs"), STREAM, ["Traceback (most recent call last):", "KeyError: 'order_id'"], GROUP, at)
+    progress: list[str] = []
+    message = answers.answer(parse("why did sales_etl fail"), progress=progress.append)
+    assert "sales_etl.load.copy_orders failed" in message.text and "order_id" in message.text
+    assert len(progress) == 2
+    assert [r.failure.key.run_id for r in store.recent()] == [RUN]
+    aws.calls.clear()
+    assert "order_id" in ask(answers, "why did sales_etl fail")
+    assert aws.calls == []
+
+
+def test_half_of_aws_denied_is_half_an_answer(answers, aws):
+    """What could not be read is named with its cure, and the rest stands."""
+    aws.misbehave("AccessDenied", r"Logs\..*")
+    said = ask(answers, "why did sales_etl fail")
+    assert "sales_etl.load.copy_orders failed" in said
+    assert "allow logs:" in said
+
+
+def test_all_of_aws_denied_is_still_an_answer(answers, aws):
+    """The missing permission is the answer."""
+    aws.misbehave("AccessDenied")
+    for question in ("why did sales_etl fail", "status sales_etl", "lambda errors orders-loader"):
+        assert "allow " in ask(answers, question)
+
+
+def test_a_store_out_of_reach_is_an_answer(answers):
+    """It says so instead of keeping silent."""
+
+    def away() -> SqlStore:
+        raise StoreError("the store cannot be used: timed out")
+
+    said = ask(dataclasses.replace(answers, open_store=away), "why did sales_etl fail")
+    assert "the store cannot be used: timed out" in said
+
+
+def test_an_unknown_dag_gets_a_suggestion(answers, store):
+    """A slip in the name is answered with the DAG that was meant."""
+    known(store)
+    assert "Did you mean `sales_etl`" in ask(answers, "why did sale_etl fail")
+
+
+def test_a_time_that_is_not_understood_is_asked_back(answers, store):
+    """Nothing is guessed about when."""
+    known(store)
+    assert "When is `when pigs fly`" in ask(answers, "why did sales_etl fail when pigs fly")
+    assert "No failure of sales_etl is known of that time" in ask(answers, "why did sales_etl fail on 2026-01-01")
+    assert "amount got" in ask(answers, "why did sales_etl fail today")
+
+
+def test_a_bare_why_means_the_thread(answers, store):
+    """In an incident's thread it is that incident; elsewhere help."""
+    incident = known(store)
+    assert "amount got" in ask(answers, "why?", incident)
+    assert "What you can ask me" in ask(answers, "why?")
+
+
+@pytest.mark.parametrize(
+    ("question", "told"),
+    [
+        ("is it safe to rerun?", "A rerun is not safe"),
+        ("how do I fix this?", "clear load_orders"),
+        ("how sure are you?", "92% sure"),
+        ("did that happen before?", "2nd time in 7 days"),
+        ("what else is affected?", "2 downstream tasks"),
+        ("show me the proof", "error_code=1207"),
+        ("what about the manifest?", "manifest s3://lake/m.json has 3 entries"),
+        ("zzz", "confidence 92%"),
+    ],
+)
+def test_questions_in_the_thread_are_answered_from_what_is_stored(answers, store, aws, question, told):
+    """Rerun, cure, confidence, history, impact, proof, and any line of the stored log that shares the words."""
+    failure = dataclasses.replace(
+        FAILURE,
+        log_tail="INFO - begin\nINFO - manifest s3://lake/m.json has 3 entries\nERROR - boom",
+        exceptions=(CapturedException("psycopg2.Error", "Load into table 'orders' failed"),),
+    )
+    incident = known(store, dataclasses.replace(RECORD, failure=failure))
+    aws.calls.clear()
+    assert told in ask(answers, question, incident)
+    assert aws.calls == []
+
+
+def test_diagnose_again_makes_a_new_one(answers, store, aws):
+    """The button and `diagnose` look anew, and the incident's message is due for an edit."""
+    incident = known(store)
+    store.shown(incident.id, revision=incident.revision, channel="C1", message_ts="1.2")
+    message = answers.again(incident)
+    assert message.incident_id == incident.id
+    assert "Logs.GetLogEvents" in aws.calls or "Logs.DescribeLogStreams" in aws.calls
+    assert [i.id for i in store.undelivered()] == [incident.id]
+    assert len(store.recent()) == 1
+
+
+def test_lists(answers, store, aws):
+    """Status, recent failures, Lambda errors, report and help look as approved."""
+    known(store)
+    at = dt.datetime(2026, 11, 22, 14, 50, tzinfo=dt.timezone.utc)
+    lines = ["START RequestId: 8f5e7a40-6f3e-4d0e-9d2c-1f0a6b1c2d3e Version: $LATEST",
+             "[ERROR] KeyError: 'sku' <!channel>"]  # fmt: skip
+    put_log(aws.client("logs"), "s", lines, "/aws/lambda/stock", at)
+    for name, question in {
+        "status": "status sales_etl",
+        "recent": "recent failures",
+        "lambda_errors": "lambda errors stock",
+        "help": "help",
+        "near_miss": "statsu sales_etl",
+    }.items():
+        ask(answers, question)
+        message = answers.answer(parse(question))
+        check_snapshot(name, {"text": message.fallback, "blocks": message.blocks})
+    assert "DE-Agent report, 7 days" in ask(answers, "report")
+
+
+def test_nothing_recent(answers):
+    """An empty day is said to be empty."""
+    assert ask(answers, "recent failures 2h") == "Nothing was diagnosed in the last 2 h."
