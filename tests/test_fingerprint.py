@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import json
 import random
 import string
 from collections.abc import Callable, Iterator
@@ -479,6 +480,26 @@ def test_numbers_and_ids_do_not_matter(number: str, seed: int) -> None:
 def test_names_matter(one: str, other: str) -> None:
     """Codes, keys, buckets and services tell one cause from another."""
     assert masked(one) != masked(other)
+
+
+def test_the_host_does_not_matter() -> None:
+    """One code error has one fingerprint, told by Airflow 2, by Airflow 3, or by the exception alone."""
+    unknown = Diagnosis(Category.UNKNOWN, "The log does not say.")
+    key = TaskKey("enrich", "r", "add")
+    _, failure, text = occurrence("", "enrich.add", key_error("country"), 1)
+    frame = {"filename": "/opt/airflow/dags/enrich.py", "lineno": 44, "name": "add_country"}
+    detail = [{"exc_type": "KeyError", "exc_value": "'country'", "frames": [frame]}]
+    event = json.dumps({"timestamp": "2026-11-22", "level": "error", "event": "Task failed", "error_detail": detail})
+    raised_alone = CapturedException(
+        "KeyError", "'country'", (Frame("/opt/airflow/dags/enrich.py", 44, "add_country"),)
+    )
+    alone = TaskFailure(key, "task", "", exceptions=(raised_alone,))
+    marks = {
+        fingerprint(failure, distil([text], redact=str), unknown),
+        fingerprint(failure, distil([event.encode()], redact=str), unknown),
+        fingerprint(alone, TaskLog(()), unknown),
+    }
+    assert len(marks) == 1
 
 
 def test_the_task_that_failed_first_names_what_followed() -> None:

@@ -49,6 +49,7 @@ _LEVELS = {"CRITICAL": 85.0, "FATAL": 85.0, "ERROR": 80.0, "WARNING": 45.0, "WAR
 _LINE = 1500
 _MESSAGE_LINE = 3000
 _RECORD_LINES = 24
+_CROWD = 12
 _PREFIX = 7  # what `TaskLog.text` puts before a line, and its newline
 
 
@@ -105,6 +106,7 @@ def _units(found: Sequence[Record], counts: Sequence[int], room: int) -> list[_U
     weights = [_weight(record, count) for record, count in zip(found, counts, strict=True)]
     attempt = max((i for i, record in enumerate(found) if "Starting attempt " in record.first), default=0)
     loud = [i for i, weight in enumerate(weights) if weight >= 60]
+    _thin_crowds(weights, found)
     _raise_neighbours(weights, loud)
     told: set[tuple[tuple[str, str], ...]] = set()
     units: list[_Unit] = []
@@ -127,6 +129,17 @@ def _units(found: Sequence[Record], counts: Sequence[int], room: int) -> list[_U
         if lines:
             units.append(_Unit(i, lines, weight))
     return units
+
+
+def _thin_crowds(weights: list[float], found: Sequence[Record]) -> None:
+    """Where one line of code has much to say, the middle of it weighs less: it must not crowd out the rest."""
+    crowds: dict[tuple[str, str], list[int]] = {}
+    for i, record in enumerate(found):
+        if 0 < weights[i] < 60 and record.time:
+            crowds.setdefault((record.place, record.level), []).append(i)
+    for members in crowds.values():
+        for i in members[_CROWD:-_CROWD]:
+            weights[i] = max(1.0, weights[i] - 25)
 
 
 def _raise_neighbours(weights: list[float], loud: Sequence[int]) -> None:

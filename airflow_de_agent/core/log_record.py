@@ -23,7 +23,7 @@ _TEXT = re.compile(
 )
 _PLAIN = re.compile(
     r"\[?(?P<time>\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d)[.,\d]*(?:Z|[+-]\d\d:?\d\d)?\]?[ :|-]{1,3}"
-    r"(?P<rest>\[?(?P<level>DEBUG|INFO|WARN|WARNING|ERROR|CRITICAL|FATAL)\b.*)",
+    r"(?P<rest>\[?(?:DEBUG|INFO|WARN|WARNING|ERROR|CRITICAL|FATAL)\b.*)",
     re.DOTALL,
 )
 # `aws logs tail` puts the event's time and its stream before the message
@@ -165,10 +165,8 @@ def _record(number: int, text: str, raw: bytes) -> Record:
         return Record(match["time"], match["place"] or "", match["level"], _numbered(number, rest), raw)
     match = _PLAIN.match(text)
     if match:
-        level = "WARNING" if match["level"] == "WARN" else match["level"]
-        record = Record(match["time"], "", level, _numbered(number, match["rest"]), raw)
-        record.level = ""
-        return record
+        # the level stays where the line has it, in the text
+        return Record(match["time"], "", "", _numbered(number, match["rest"]), raw)
     return Record("", "", "", _numbered(number, text), raw)
 
 
