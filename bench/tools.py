@@ -11,10 +11,11 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from airflow_de_agent import tools
-from airflow_de_agent.collect import Places, collect
+from airflow_de_agent.collect import collect
 from airflow_de_agent.core.failure import TaskFailure, TaskKey
 from airflow_de_agent.core.redshift_views import RedshiftTarget
 from airflow_de_agent.core.task_stream import stream_of
+from airflow_de_agent.sources import Places
 from tests import aws_servers
 
 GROUP = "airflow-prod-Task"

@@ -9,9 +9,11 @@ import time
 
 import pytest
 
-from airflow_de_agent.collect import SOURCES, Places, Question, collect
+from airflow_de_agent.collect import collect, look
 from airflow_de_agent.core.failure import CapturedException, TaskFailure, TaskKey
 from airflow_de_agent.core.redshift_views import RedshiftTarget
+from airflow_de_agent.core.tool_request import ToolRequest
+from airflow_de_agent.sources import SOURCES, Places, Question
 from tests import aws_servers
 from tests.test_tools import DAY, GROUP, ID, KILLED, LOAD_ERROR, STREAM, failed_query, put_log
 
@@ -159,6 +161,24 @@ def test_functions_may_have_log_groups_of_their_own(aws):
             deadline=time.monotonic() + 5,
         )
         assert found.status == "found"
+
+
+def test_a_model_may_look_once_more(aws, redshift, mwaa):
+    """Each granted look asks one instrument about one thing of this run, under a source name of its own."""
+    logs = aws.client("logs")
+    put_log(logs, STREAM.replace("load.copy_orders", "extract"), ["Traceback (most recent call last): upstream"])
+    put_log(logs, "s", KILLED, group="/aws/lambda/inventory")
+    redshift.sql(LOAD_ERROR)
+    looks = [
+        ("get_mwaa_task_logs", "extract", "task_log of extract", "upstream"),
+        ("get_dag_run_status", "", "run_state again", "state=failed"),
+        ("query_redshift_audit_logs", "orders", "redshift of orders", "Delimiter not found"),
+        ("get_cloudwatch_lambda_errors", "inventory", "lambda_errors of inventory", "Runtime exited"),
+    ]
+    for tool, argument, source, said in looks:
+        found = look(ToolRequest(tool, argument), failure(), places(aws), deadline=time.monotonic() + 10)
+        assert (found.source, found.status) == (source, "found")
+        assert said in "\n".join(line.text for line in found.lines)
 
 
 def test_the_window_is_that_of_the_try():
