@@ -22,6 +22,23 @@ def _codes(*codes: str) -> str:
 
 SIGNATURES = (
     S(
+        "lambda.native",
+        "missing_dependency",
+        84,
+        (
+            "fork/exec",
+            "unable to load",
+            "cannot load library",
+            "failed to load",
+            "layer version",
+            "no module found",
+            "could not load the",
+        ),
+        r"fork/exec (?P<binary>\S{1,120}): (?:no such file|exec format error)|(?:[Uu]nable to|[Cc]annot|[Ff]ailed to|[Cc]ould not) load (?:the )?(?:shared |native |dynamic )?(?:library|module|extension|plugin|driver)[ :'\"]{0,4}(?P<name>[\w./@+-]{0,80})|[Nn]o module found",
+        "A library or program that the code needs is not there or not built for the runtime[: {name}][: {binary}].",
+        ("Add {name|it} to the package, layer or image, built for that runtime and architecture.",),
+    ),
+    S(
         "lambda.node_module",
         "missing_dependency",
         91,

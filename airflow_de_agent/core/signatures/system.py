@@ -8,6 +8,27 @@ from airflow_de_agent.core.signatures.signature import Signature as S
 
 SIGNATURES = (
     S(
+        "os.io_error",
+        "infrastructure",
+        84,
+        (
+            "input/output error",
+            "errno 5]",
+            "stale file handle",
+            "stale nfs",
+            "errno 116",
+            "transport endpoint is not connected",
+            "errno 107",
+            "remote i/o error",
+            "errno 121",
+            "host is down",
+            "device not configured",
+        ),
+        r"(?P<what>Input/output error|[Ss]tale (?:NFS )?file handle|Transport endpoint is not connected|Remote I/O error|Host is down|Errno (?:5|107|116|121))\b",
+        "The disk or network share under the task failed ({what|I/O error}).",
+        ("Look at the mount (EFS, NFS, volume) and the worker's host at that time.",),
+    ),
+    S(
         "os.program_missing",
         "missing_dependency",
         74,

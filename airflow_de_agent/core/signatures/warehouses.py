@@ -201,6 +201,8 @@ SIGNATURES = (
         "quota",
         93,
         (
+            "' quota",
+            "quota.",
             "quota exceeded",
             "quotaexceeded",
             "exceeded quota",
@@ -210,7 +212,7 @@ SIGNATURES = (
             "resource_exhausted",
             "exceeded the quota",
         ),
-        r"Quota exceeded: (?P<what>[^\n]{1,120}?)(?:\. |;|$)|exceeded (?:the )?quota|quotaExceeded|Resources exceeded during query|RESOURCE_EXHAUSTED|concurrent[^\n]{0,20}quota",
+        r"Insufficient '?(?P<what2>\w{1,40})'? quota|Quota exceeded: (?P<what>[^\n]{1,120}?)(?:\. |;|$)|exceeded (?:the )?quota|quotaExceeded|Resources exceeded during query|RESOURCE_EXHAUSTED|concurrent[^\n]{0,20}quota",
         "A quota is used up: {what|quota exceeded}.",
         ("Load in fewer, larger jobs or ask for a higher quota.",),
         transience="unknown",
