@@ -136,7 +136,10 @@ def _screen_lines(lines: tuple[Line, ...]) -> tuple[tuple[Line, ...], list[str]]
 
 _SLACK_LINK = re.compile(r"<(?:https?|mailto):[^>|]*\|([^>]*)>")
 _MARKDOWN_LINK = re.compile(r"!?\[([^\]]*)\]\([^)]*\)")
-_ADDRESS = re.compile(r"\b(?:https?|ftp|mailto|javascript|data|slack|tel):/{0,2}[^\s<>\"')]+|\bwww\.[^\s<>\"')]+", re.I)
+_ADDRESS = re.compile(
+    r"(?:https?|ftp|slack|file)://[^\s<>\"')]*|\b(?:mailto:|javascript:|tel:|data:\w+/)[^\s<>\"')]+|www\.[^\s<>\"')]+",
+    re.I,
+)
 _ANGLED = re.compile(r"<[!@#/a-zA-Z][^<>]*>")
 _MENTION = re.compile(r"(?<![\w.])@(?=\w)")
 _MARKUP = re.compile(r"`+|\*\*+|~~+|^\s*(?:#+|>+)\s+|&(?:lt|gt|amp);")
