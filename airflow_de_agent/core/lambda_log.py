@@ -27,6 +27,7 @@ FILTER_TERMS = (
     "Status: ",
     '\\"status\\":\\"timeout',
     '\\"status\\":\\"failure',
+    '\\"status\\":\\"error',
     "signal: killed",
 )
 _ERROR_LINE = re.compile(
