@@ -16,8 +16,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from airflow_de_agent.adapters.log_file import read_chunks  # noqa: E402
-from airflow_de_agent.core.task_log import distil  # noqa: E402
+from airflow_de_agent.adapters.log_file import read_chunks
+from airflow_de_agent.core.task_log import distil
 
 MIB = 2**20
 DRAIN3_BYTES = MIB // 4
