@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
-import functools
 import time
 from collections.abc import Callable
 
-from airflow_de_agent import settings as configuration
-from airflow_de_agent.answers import Answers
-from airflow_de_agent.aws.calls import Clients
 from airflow_de_agent.collect import Places, collect
 from airflow_de_agent.core import offline
 from airflow_de_agent.core.diagnosis import Diagnosis
 from airflow_de_agent.core.failure import TaskFailure
 from airflow_de_agent.core.fingerprint import fingerprint
-from airflow_de_agent.core.incident import Store
 from airflow_de_agent.core.redaction import Redactor
 from airflow_de_agent.core.second_opinion import Complete, second_opinion
 

@@ -11,6 +11,7 @@ from airflow_de_agent.adapters.dynamodb_store import DynamoDBStore
 from airflow_de_agent.core.errors import SettingsError, StoreError
 from airflow_de_agent.core.incident import Store
 from tests import aws_servers
+from tests.incident_contract import IncidentContract
 from tests.store_contract import NOW, StoreContract, key, record
 
 aws = aws_servers.aws
@@ -23,7 +24,7 @@ def store(aws: aws_servers.AwsServer) -> DynamoDBStore:
     return store
 
 
-class TestDynamoDB(StoreContract):
+class TestDynamoDB(StoreContract, IncidentContract):
     """On DynamoDB."""
 
     @pytest.fixture
@@ -41,6 +42,7 @@ def test_the_table_is_created_once_with_indexes_and_expiry(aws, store):
         "by_dag",
         "by_fingerprint",
         "by_delivery",
+        "by_incident",
     }
     expiry = client.describe_time_to_live(TableName="de-agent")["TimeToLiveDescription"]
     assert expiry == {"TimeToLiveStatus": "ENABLED", "AttributeName": "expires"}

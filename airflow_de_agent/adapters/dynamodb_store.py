@@ -10,6 +10,8 @@ Items (pk, sk)::
     run#DAG_ID#RUN_ID    ID       a record: dag_id, at, failure and diagnosis as compressed JSON
     incident#ID          incident its fields; `undelivered` while its message is behind
     open#FINGERPRINT     open     the incident that failures of this cause join
+
+and those of `dynamodb_incidents`.
 """
 
 from __future__ import annotations
@@ -23,19 +25,17 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+from airflow_de_agent.adapters.dynamodb_incidents import RACES, DynamoDBIncidents, as_incident, as_record, incident_key
 from airflow_de_agent.adapters.dynamodb_table import DynamoDBTable, Item, Overtaken, item_key
 from airflow_de_agent.aws.calls import CallFailed, Clients
-from airflow_de_agent.core.diagnosis import Diagnosis
 from airflow_de_agent.core.errors import SettingsError, StoreError
-from airflow_de_agent.core.failure import TaskFailure, TaskKey
-from airflow_de_agent.core.incident import ClaimResult, Incident, PostTurn, Record
+from airflow_de_agent.core.failure import TaskKey
+from airflow_de_agent.core.incident import REOPEN_SECONDS, ClaimResult, Incident, PostTurn, Record
 
-RACES = 40
 ITEM_BYTES = 380_000  # DynamoDB takes 400 KB an item
-_INCIDENT_FIELDS = tuple(field.name for field in dataclasses.fields(Incident))
 
 
-class DynamoDBStore:
+class DynamoDBStore(DynamoDBIncidents):
     """Keeps claims, records and incidents in one table; see `create_table`.
 
     `retention_days` is how long anything is kept, `call_seconds` how long DynamoDB may take to answer; `clock` gives
@@ -124,16 +124,19 @@ class DynamoDBStore:
 
     def _joining(self, record: Record, join: str, window: float) -> tuple[str, list[Item]]:
         """The incident that a new record belongs to, and the writes that count it there or open it."""
-        if join and self.incident(join) is not None:
-            return join, [self._bump(join, record, joined=1)]
+        cause = self.incident(join) if join else None
+        if cause is not None:
+            return join, [self._bump(join, record, joined=1, closed=cause.closed_at is not None)]
         open_key = item_key(f"open#{record.fingerprint}", "open")
         pointer = self._table.get(open_key) or {"incident_id": ""}
         current = self.incident(str(pointer["incident_id"])) if pointer["incident_id"] else None
-        if current is not None and current.updated_at >= record.diagnosed_at - window:
+        if current is not None and record.diagnosed_at <= _open_until(current, window):
             still_open = self._table.check(open_key, "incident_id", current.id)
-            return current.id, [still_open, self._bump(current.id, record, joined=1)]
+            bump = self._bump(current.id, record, joined=1, closed=current.closed_at is not None)
+            return current.id, [still_open, bump]
         opened = Incident(record.id, record.fingerprint, record.id, record.diagnosed_at, record.diagnosed_at)
         values = {"pk": f"incident#{opened.id}", "sk": "incident", "undelivered": "yes", "expires": self._expires()}
+        values |= {"kind": "incident", "at": opened.opened_at}
         point = self._table.change(
             open_key,
             {"incident_id": opened.id, "expires": self._expires()},
@@ -142,16 +145,21 @@ class DynamoDBStore:
         )
         return opened.id, [self._table.put(values | dataclasses.asdict(opened)), point]
 
-    def _bump(self, incident_id: str, record: Record, *, joined: int) -> Item:
-        """An incident's message is behind again; its count grows by those who joined."""
+    def _bump(self, incident_id: str, record: Record, *, joined: int, closed: bool = False) -> Item:
+        """An incident's message is behind again; its count grows by those who joined, and opens it if it was `closed`."""
         values = {"updated_at": record.diagnosed_at, "undelivered": "yes", "expires": self._expires()}
         counts = {"count": joined, "revision": 1}
-        return self._table.change(_incident_key(incident_id), values, "attribute_exists(pk)", add=counts)
+        condition, remove = "attribute_exists(pk)", ""
+        if joined and closed:
+            counts, condition, remove = counts | {"reopened": 1}, "attribute_exists(closed_at)", "closed_at"
+        elif joined:
+            condition += " AND attribute_not_exists(closed_at)"
+        return self._table.change(incident_key(incident_id), values, condition, add=counts, remove=remove)
 
     def find(self, key: TaskKey) -> Record | None:
         """See `Store.find`."""
         found = self._table.get(_record_key(key))
-        return None if found is None else _record(found)
+        return None if found is None else as_record(found)
 
     def get(self, diagnosis_id: str) -> Record | None:
         """See `Store.get`."""
@@ -159,7 +167,7 @@ class DynamoDBStore:
         if claim is None:
             return None
         found = self._table.get(item_key(_run_pk(str(claim["dag_id"]), str(claim["run_id"])), diagnosis_id))
-        return None if found is None else _record(found)
+        return None if found is None else as_record(found)
 
     def recent(
         self, *, limit: int = 50, since: float = 0.0, dag_id: str = "", run_id: str = "", task_id: str = ""
@@ -172,7 +180,7 @@ class DynamoDBStore:
             index, value = ("by_dag", dag_id) if dag_id else ("by_time", "record")
             narrowed = {name: text for name, text in (("run_id", run_id), ("task_id", task_id)) if text}
             found = self._table.indexed(index, value, since=since, limit=limit, equal=narrowed)
-            records = [_record(values) for values in found]
+            records = [as_record(values) for values in found]
         return sorted(records, key=lambda r: (-r.diagnosed_at, r.id))[:limit]
 
     def first_of_run(self, dag_id: str, run_id: str, *, limit: int = 20) -> Sequence[Record]:
@@ -184,21 +192,10 @@ class DynamoDBStore:
         tries = [r for r in self._of_run(dag_id, run_id) if r.failure.key[2:4] == (task_id, map_index)]
         return sorted(tries, key=lambda r: r.failure.key.try_number)[:100]
 
-    def earlier_incidents(self, fingerprint: str, *, since: float) -> Sequence[Incident]:
-        """See `Store.earlier_incidents`."""
-        return [
-            _incident(found) for found in self._table.indexed("by_fingerprint", fingerprint, since=since, limit=100)
-        ]
-
-    def incident(self, incident_id: str) -> Incident | None:
-        """See `Store.incident`."""
-        found = self._table.get(_incident_key(incident_id))
-        return None if found is None else _incident(found)
-
     def undelivered(self, *, limit: int = 100) -> Sequence[Incident]:
         """See `Store.undelivered`."""
         return [
-            _incident(found) for found in self._table.indexed("by_delivery", "yes", since=0.0, limit=limit, up=True)
+            as_incident(found) for found in self._table.indexed("by_delivery", "yes", since=0.0, limit=limit, up=True)
         ]
 
     def begin_post(self, incident_id: str, *, owner: str, now: float, stale_after: float) -> PostTurn:
@@ -211,7 +208,7 @@ class DynamoDBStore:
         values = {"posting_by": owner, "posting_at": now}
         try:
             before = self._table.update(
-                self._table.change(_incident_key(incident_id), values, mine, limits), ReturnValues="ALL_OLD"
+                self._table.change(incident_key(incident_id), values, mine, limits), ReturnValues="ALL_OLD"
             )
         except Overtaken:
             return "no"
@@ -222,15 +219,16 @@ class DynamoDBStore:
         values: dict[str, Any] = {"shown_revision": revision}
         if message_ts:
             values |= {"channel": channel, "message_ts": message_ts}
+            self._point_from(channel, message_ts, incident_id)
         for remove, condition in (("undelivered", "revision <= :shown_revision"), ("", "attribute_exists(pk)")):
             try:
-                self._table.update(self._table.change(_incident_key(incident_id), values, condition, remove=remove))
+                self._table.update(self._table.change(incident_key(incident_id), values, condition, remove=remove))
                 return
             except Overtaken:
                 continue
 
     def _of_run(self, dag_id: str, run_id: str) -> list[Record]:
-        return [_record(found) for found in self._table.of_partition(_run_pk(dag_id, run_id))]
+        return [as_record(found) for found in self._table.of_partition(_run_pk(dag_id, run_id))]
 
     def _record_values(self, record: Record, incident_id: str) -> dict[str, Any]:
         key = record.failure.key
@@ -252,16 +250,9 @@ class DynamoDBStore:
             "diagnosis": diagnosis,
         }
 
-    def _expires(self) -> int:
-        return int(self._table.clock() + self._retention)
-
 
 def _claim_key(diagnosis_id: str) -> Item:
     return item_key(f"try#{diagnosis_id}", "claim")
-
-
-def _incident_key(incident_id: str) -> Item:
-    return item_key(f"incident#{incident_id}", "incident")
 
 
 def _record_key(key: TaskKey) -> Item:
@@ -276,19 +267,6 @@ def _packed(values: Mapping[str, Any]) -> bytes:
     return zlib.compress(json.dumps(values).encode())
 
 
-def _unpacked(data: Any) -> Any:
-    return json.loads(zlib.decompress(bytes(data)))
-
-
-def _record(values: Mapping[str, Any]) -> Record:
-    failure = TaskFailure.from_json(_unpacked(values["failure"]))
-    diagnosis = Diagnosis.from_json(_unpacked(values["diagnosis"]))
-    return Record(failure, diagnosis, str(values["cause"]), float(values["at"]), str(values["incident_id"]))
-
-
-def _incident(values: Mapping[str, Any]) -> Incident:
-    fields: dict[str, Any] = {name: values[name] for name in _INCIDENT_FIELDS if name in values}
-    for name in ("opened_at", "updated_at", "closed_at"):
-        if name in fields:
-            fields[name] = float(fields[name])
-    return Incident(**fields)
+def _open_until(incident: Incident, window: float) -> float:
+    """Until when a failure of the same cause belongs to an incident."""
+    return incident.updated_at + window if incident.closed_at is None else incident.closed_at + REOPEN_SECONDS

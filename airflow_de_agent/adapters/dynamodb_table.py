@@ -18,6 +18,7 @@ INDEXES = {
     "by_dag": ("dag_id", "at"),
     "by_fingerprint": ("fingerprint", "opened_at"),
     "by_delivery": ("undelivered", "opened_at"),
+    "by_incident": ("incident_id", "at"),
 }
 CREATE_SECONDS = 60.0
 CONDITIONS = ("ConditionalCheckFailedException", "TransactionCanceledException", "TransactionConflictException")
