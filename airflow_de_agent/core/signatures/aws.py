@@ -188,6 +188,9 @@ SIGNATURES = (
         "permissions",
         90,
         (
+            "authorizationfailed",
+            "does not have authorization",
+            "authorizationpermissionmismatch",
             "accessdenied",
             "access denied",
             "unauthorizedoperation",
@@ -195,7 +198,7 @@ SIGNATURES = (
             "accesscontrolexception",
             "allaccessdisabled",
         ),
-        r"(?:An error occurred \((?P<code>AccessDenied\w*|UnauthorizedOperation|AuthorizationError\w*)\)(?: when calling the (?P<operation>\w{1,60}) operation)?(?:: (?P<detail>[^\n]{1,120}))?|AccessDenied|UnauthorizedOperation|AuthorizationError|AccessControlException|AllAccessDisabled|Access Denied)",
+        r"Authorization(?:Failed|PermissionMismatch)|does not have authorization|(?:An error occurred \((?P<code>AccessDenied\w*|UnauthorizedOperation|AuthorizationError\w*)\)(?: when calling the (?P<operation>\w{1,60}) operation)?(?:: (?P<detail>[^\n]{1,120}))?|AccessDenied|UnauthorizedOperation|AuthorizationError|AccessControlException|AllAccessDisabled|Access Denied)",
         "AWS denied {operation|the request} to the task's role ({object|see the quoted line}).",
         (
             "Allow {operation|the denied action} on {object|the resource} in the role's policy; check bucket, key and endpoint policies and SCPs.",

@@ -44,6 +44,9 @@ SIGNATURES = (
         "data_quality",
         78,
         (
+            "does not support file format",
+            "cannot mask with",
+            "bin edges must be unique",
             "cannot insert",
             "contains duplicate entries",
             "columns must be same length",
@@ -58,7 +61,7 @@ SIGNATURES = (
             "incompatible dtype",
             "no numeric types",
         ),
-        r"(?P<what>cannot insert \w{1,40}, already exists|contains duplicate entries, cannot reshape|[Cc]olumns must be same length as key|Can only use \.(?:str|dt) accessor[^\n]{0,40}|Worksheet named '[^'\n]{1,60}' not found|Excel file format cannot be determined|only 0 lines in file|[Dd]uplicate column names?[^\n]{0,40}|[Mm]ixed types|incompatible dtype[^\n]{0,60})",
+        r"does not support file format|[Cc]annot mask with non-boolean[^\n]{0,40}|Bin edges must be unique|(?P<what>cannot insert \w{1,40}, already exists|contains duplicate entries, cannot reshape|[Cc]olumns must be same length as key|Can only use \.(?:str|dt) accessor[^\n]{0,40}|Worksheet named '[^'\n]{1,60}' not found|Excel file format cannot be determined|only 0 lines in file|[Dd]uplicate column names?[^\n]{0,40}|[Mm]ixed types|incompatible dtype[^\n]{0,60})",
         "The data has another shape or type than the code expects: {what|see the quoted line}.",
     ),
     S(

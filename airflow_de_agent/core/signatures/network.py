@@ -145,6 +145,7 @@ SIGNATURES = (
         "network",
         87,
         (
+            "login timeout expired",
             "connecttimeout",
             "connect timeout",
             "connection timed out",
@@ -160,7 +161,7 @@ SIGNATURES = (
             "could not connect",
             "cannot connect to",
         ),
-        r"(?:Connection to (?P<host>[\w.-]{1,120}) timed out\. \(connect timeout|ConnectTimeout\w{0,6}|[Cc]onnect timeout|[Cc]onnection timed out|dial tcp[^\n]{0,80}i/o timeout|timed out while connecting|ETIMEDOUT|Errno 110|(?:[Ff]ailed|[Uu]nable) to connect to (?P<host2>[\w.:-]{1,120})|[Cc]ould not connect to (?:the )?(?:host|server|endpoint|database)|[Cc]annot connect to (?:the )?(?:host|server|database))",
+        r"[Ll]ogin timeout expired|(?:Connection to (?P<host>[\w.-]{1,120}) timed out\. \(connect timeout|ConnectTimeout\w{0,6}|[Cc]onnect timeout|[Cc]onnection timed out|dial tcp[^\n]{0,80}i/o timeout|timed out while connecting|ETIMEDOUT|Errno 110|(?:[Ff]ailed|[Uu]nable) to connect to (?P<host2>[\w.:-]{1,120})|[Cc]ould not connect to (?:the )?(?:host|server|endpoint|database)|[Cc]annot connect to (?:the )?(?:host|server|database))",
         "Connecting to {host|the server} timed out: packets are dropped on the way or the server is down.",
         ("Check security groups, network ACLs, route and proxy between worker and {host|server}.",),
         unless=("to db:", "previous attempt ended", "docker daemon"),
@@ -316,6 +317,7 @@ SIGNATURES = (
         90,
         (
             "server error",
+            "server error",
             "503",
             "502",
             "504",
@@ -331,7 +333,7 @@ SIGNATURES = (
             "upstream connect error",
             "no healthy upstream",
         ),
-        r"\b(?P<status>5\d\d) (?:Server Error|Internal Server Error|Bad Gateway|Service (?:Temporarily )?Unavailable|Gateway Time-?out)|too many (?P<status2>5\d\d) error responses|(?:HTTP(?:/\d\.\d)?|status(?:[ _]?code)?|HTTPError|HTTP Error|response|returned|error|got)[\"':= ]{1,4}(?:error )?(?P<status3>5(?:0[0-9]|[1-9]\d))\b|HTTP Error (?P<status4>5\d\d)|[Ss]ervice [Uu]navailable|Bad Gateway|Gateway Time-?out|Internal Server Error|no healthy upstream|upstream connect error",
+        r"\b(?P<status5>50[0-4]) \{|\b(?P<status>5\d\d) (?:Server Error|Internal Server Error|Bad Gateway|Service (?:Temporarily )?Unavailable|Gateway Time-?out)|too many (?P<status2>5\d\d) error responses|(?:HTTP(?:/\d\.\d)?|status(?:[ _]?code)?|HTTPError|HTTP Error|response|returned|error|got)[\"':= ]{1,4}(?:error )?(?P<status3>5(?:0[0-9]|[1-9]\d))\b|HTTP Error (?P<status4>5\d\d)|[Ss]ervice [Uu]navailable|Bad Gateway|Gateway Time-?out|Internal Server Error|no healthy upstream|upstream connect error",
         "{host|The service called} answers with a server error ({status|5xx}): it is down or overloaded.",
         ("Look at the provider's status page; run again later with backoff.",),
         unless=("previous attempt",),

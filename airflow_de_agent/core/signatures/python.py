@@ -8,6 +8,15 @@ from airflow_de_agent.core.signatures.signature import Signature as S
 
 SIGNATURES = (
     S(
+        "python.settings",
+        "configuration",
+        90,
+        ("validation error for", "validation errors for"),
+        r"validation errors? for (?P<name>\w{0,40}(?:Settings|Config|Configuration|Options|Params|Credentials|Connection)\w{0,20}) (?P<what>[^\n]{0,100})",
+        "The settings {name|of the task} are not valid: {what|see the quoted line}.",
+        ("Set the missing or wrong value where {name|the settings} are read from (environment, file, connection).",),
+    ),
+    S(
         "python.required_none",
         "code_error",
         50,
@@ -130,6 +139,7 @@ SIGNATURES = (
         "missing_dependency",
         90,
         (
+            "compiled against",
             "contextualversionconflict",
             "distributionnotfound",
             "resolutionimpossible",
@@ -148,7 +158,7 @@ SIGNATURES = (
             "_array_api not found",
             "but you have",
         ),
-        r"(?:ContextualVersionConflict|DistributionNotFound|VersionConflict|PackageNotFoundError)[^\n]{0,120}|ResolutionImpossible|binary incompatibility|numpy\.dtype size changed|compiled using NumPy 1|[Nn]o matching distribution found for (?P<package>[\w.=<>!~-]{1,80})|Could not find a version that satisfies the requirement (?P<package2>[\w.=<>!~-]{1,80})|conflicting dependencies|[\w.-]{1,60} [\d.]{1,12} (?:requires|has requirement) [\w.<>=!~, -]{1,80}|_ARRAY_API not found|requires a different Python|(?P<package3>[\w.-]{1,60}) (?:version )?[\d.]{1,12}[^\n]{0,40}(?:is not compatible|incompatible) with",
+        r"compiled against (?:API|ABI) version|(?:ContextualVersionConflict|DistributionNotFound|VersionConflict|PackageNotFoundError)[^\n]{0,120}|ResolutionImpossible|binary incompatibility|numpy\.dtype size changed|compiled using NumPy 1|[Nn]o matching distribution found for (?P<package>[\w.=<>!~-]{1,80})|Could not find a version that satisfies the requirement (?P<package2>[\w.=<>!~-]{1,80})|conflicting dependencies|[\w.-]{1,60} [\d.]{1,12} (?:requires|has requirement) [\w.<>=!~, -]{1,80}|_ARRAY_API not found|requires a different Python|(?P<package3>[\w.-]{1,60}) (?:version )?[\d.]{1,12}[^\n]{0,40}(?:is not compatible|incompatible) with",
         "Installed package versions do not fit each other {package|}.",
         ("Pin versions that go together (the constraints file of this Airflow version) and rebuild.",),
         unless=("incompatible with the schema", "incompatible with type", "incompatible with dtype", "shape"),
@@ -380,6 +390,7 @@ SIGNATURES = (
         "code_error",
         80,
         (
+            "asyncio.run() cannot",
             "changed size during iteration",
             "stopiteration",
             "generator already executing",
@@ -393,7 +404,7 @@ SIGNATURES = (
             "i/o operation on closed file",
             "signal only works in main thread",
         ),
-        r"(?P<what>changed size during iteration|StopIteration|generator already executing|event loop is (?:already running|closed)|no running event loop|(?:cannot|can't) pickle[^\n]{0,60}|daemonic processes are not allowed to have children|I/O operation on closed file|signal only works in main thread)",
+        r"asyncio\.run\(\) cannot be called|(?P<what>changed size during iteration|StopIteration|generator already executing|event loop is (?:already running|closed)|no running event loop|(?:cannot|can't) pickle[^\n]{0,60}|daemonic processes are not allowed to have children|I/O operation on closed file|signal only works in main thread)",
         "A bug in the task's code: {what|see the quoted line}.",
     ),
     S(

@@ -144,7 +144,7 @@ SIGNATURES = (
         "sql_error",
         88,
         ("parseexception", "parse_syntax_error"),
-        r"ParseException|PARSE_SYNTAX_ERROR[^\n]{0,80}",
+        r"\bParseException|PARSE_SYNTAX_ERROR[^\n]{0,80}",
         "Spark cannot parse the SQL.",
     ),
     S(
