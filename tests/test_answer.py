@@ -72,7 +72,7 @@ def test_what_is_shown_is_verbatim_and_plain(values):
     assert Diagnosis.from_json(json.loads(shown)) == diagnosis
 
 
-@given(st.text())
+@given(TEXT)
 def test_screening_is_stable(text):
     """Made visible, withheld from or made plain twice is as once."""
     assert visible(visible(text)) == visible(text)

@@ -220,6 +220,10 @@ PLAIN = {
     "address": ("see https://evil.example/x now", "see [link] now"),
     "mention": ("ping <!channel> and @here and <@U012>", "ping and here and"),
     "Markdown": ("**Bold** [text](https://x.example) `code`", "Bold text code"),
+    "halves": (
+        "ping @`here` and @<b>channel and <`!here>, htt`ps://evil.example",
+        "ping here and channel and , [link]",
+    ),
     "HTML": ("<b>fat</b> <img src=x onerror=alert(1)>", "fat"),
     "script address": ("click javascript:alert now", "click [link] now"),
     "comparison": ("rows < 3 and a > b, user@example.com, SELECT * FROM t",) * 2,

@@ -63,6 +63,7 @@ _BLOCK_OPEN = re.compile(r"<(information|instructions?|system|important)\s*>", r
 _HOST = re.compile(r"(?:https?://|www\.)([^\s/|>)\"']+)", re.IGNORECASE)
 _ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|.)")
 _BLOCK_LIMIT = 30
+_PASSES = 10
 
 
 def visible(text: str) -> str:
@@ -77,8 +78,16 @@ def visible(text: str) -> str:
 
 def withhold(text: str) -> tuple[str, str]:
     """The line without its orders, each up to the end of its sentence, and those orders (empty when there are none)."""
-    if not _ORDER.search(text):
-        return text, ""
+    taken = []
+    for _ in range(_PASSES):  # what is left may have joined to another order
+        if not _ORDER.search(text):
+            break
+        text, order = _withhold_once(text)
+        taken.append(order)
+    return text, " ".join(taken)
+
+
+def _withhold_once(text: str) -> tuple[str, str]:
     kept, taken, start = [], [], 0
     for end, after in [*(match.span() for match in _SENTENCE_END.finditer(text)), (len(text), len(text))]:
         order = _ORDER.search(text, start, end)
@@ -154,12 +163,21 @@ def plain(text: str, limit: int, hosts: frozenset[str] = frozenset()) -> str:
     `hosts` are names that must not appear even without a scheme.
     """
     text = visible(text)
+    for _ in range(_PASSES):
+        before, text = text, _stripped(text, hosts)
+        if text == before:
+            break
+    return text if len(text) <= limit else text[: limit - 1].rstrip() + "…"
+
+
+def _stripped(text: str, hosts: frozenset[str]) -> str:
+    """One pass; taking one thing out can join the halves of another (``@`` and ``here`` around a backtick)."""
+    text = _MARKUP.sub("", text)
     for pattern, kept in ((_SLACK_LINK, r"\1"), (_MARKDOWN_LINK, r"\1"), (_ADDRESS, "[link]"), (_ANGLED, "")):
         text = pattern.sub(kept, text)
     for host in sorted(hosts, key=len, reverse=True):
         text = re.sub(rf"{re.escape(host)}\S*", "[link]", text, flags=re.IGNORECASE)
-    text = " ".join(_MARKUP.sub("", _MENTION.sub("", text)).split())
-    return text if len(text) <= limit else text[: limit - 1].rstrip() + "…"
+    return " ".join(_MENTION.sub("", text).split())
 
 
 def plain_piece(quote: str, limit: int = 400) -> str:
