@@ -11,6 +11,7 @@ What another task of the run did is asked when the rest is weak. Where nothing i
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -124,12 +125,19 @@ _PLACES: Mapping[str, str] = {
 
 
 def _quotes(found: list[Match], said: list[Statement]) -> tuple[Quote, ...]:
-    """What proves the cause, and what ended the task where that is something else."""
+    """What proves the cause, what ended the task where that is something else, and what else was said of the cause."""
     lines = [statement for statement in said if statement.link is None and statement.source == "task_log"]
     ended = next((match for match in found if match.statement.place in ("exception", "verdict")), None)
     shown = [found[0]] + ([ended] if ended is not None and ended.statement != found[0].statement else [])
+    shown += itertools.islice((match for match in found[1:] if _bears_out(match, found[0])), 1)
     quotes = (wording.quote(match, lines) for match in shown)
     return tuple(dict.fromkeys(quote for quote in quotes if quote is not None))
+
+
+def _bears_out(match: Match, cause: Match) -> bool:
+    """Whether an earlier line tells more of the same kind of cause."""
+    before = match.statement.place in ("error", "warning", "redshift", "lambda_errors")
+    return before and match.signature.category == cause.signature.category and match.text not in cause.statement.text
 
 
 def _unknown(

@@ -379,7 +379,7 @@ SIGNATURES = (
             "data contract",
             "violates contract",
         ),
-        r"(?P<what>SERIES_CONTAINS_DUPLICATES|failed element-wise validator[^\n]{0,60}|non-nullable series '[^'\n]{1,60}'|expect_\w{1,80}|[Ee]xpectations? (?:suite )?[^\n]{0,60}(?:failed|not met|unmet|success\W{1,4}false)|\d{1,6} validation errors? for [\w.]{1,80}[^\n]{0,120}|ValidationError: [^\n]{1,120}|[Vv]alidation (?:of [\w ]{1,40} )?failed[^\n]{0,100}|[Dd]ata[ -]?quality[^\n]{0,80}(?:fail|error|violat|check|breach|below|threshold)[^\n]{0,60}|DQ check[^\n]{0,80}|quality (?:check|gate)[^\n]{0,60}fail[^\n]{0,60}|failed (?:validation|checks?)[^\n]{0,80}|checks? failed[^\n]{0,80}|(?:violates|breaks|broken) (?:the )?(?:data )?contract[^\n]{0,60}|contract violation[^\n]{0,60}|SchemaErrors?)",
+        r"(?P<what>SERIES_CONTAINS_DUPLICATES|failed element-wise validator[^\n]{0,60}|non-nullable series '[^'\n]{1,60}'|expect_\w{1,80}|[Ee]xpectations? (?:suite )?[^\n]{0,60}(?:failed|not met|unmet|success\W{1,4}false)|\d{1,6} validation errors? for [\w.]{1,80}[^\n]{0,120}|ValidationError: [^\n]{1,120}|[Vv]alidation (?:of [\w ]{1,40} )?failed[^\n]{0,100}|[Dd]ata[ -]?quality[^\n]{0,80}(?:fail|error|violat|check|breach|below|threshold)[^\n]{0,60}|DQ check[^\n]{0,80}|quality (?:check|gate)[^\n]{0,60}fail[^\n]{0,60}|failed (?:validation|checks?)[^\n]{0,80}|checks? failed[^\n]{0,80}|(?:violates|breaks|broken) (?:the )?(?:data )?contract[^\n]{0,60}|contract violation[^\n]{0,60})|SchemaErrors?",
         "The data does not keep what it promises: {what|validation failed}.",
         ("Look at the failing rows and at what the producer changed.",),
         unless=(
