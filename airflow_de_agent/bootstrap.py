@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import socket
 import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from airflow_de_agent import settings as configuration
 from airflow_de_agent.core.agent import Agent, Messenger
+from airflow_de_agent.core.errors import SettingsError
 from airflow_de_agent.core.evidence import Evidence
 from airflow_de_agent.core.failure import TaskFailure
 from airflow_de_agent.core.incident import Store
@@ -17,25 +20,26 @@ from airflow_de_agent.intake import Intake
 from airflow_de_agent.settings import Settings
 from airflow_de_agent.spool import Spool
 
+if TYPE_CHECKING:
+    from airflow_de_agent.adapters.secrets import Secrets
+    from airflow_de_agent.core.second_opinion import Complete
+    from airflow_de_agent.core.signatures.signature import Signature
+    from airflow_de_agent.investigation import Investigation, Model
+    from airflow_de_agent.sources import Places
+
 log = logging.getLogger("de_agent")
+Connections = Mapping[str, Any]
 
 
-def intake(settings: Settings, connections: Mapping[str, Any] | None = None) -> Intake:
+def intake(settings: Settings, connections: Connections | None = None) -> Intake:
     """A drainer's work on the spool. `connections` are those that only the host could give; None: none could be."""
-    return Intake(Spool(settings.spool_path), agent(settings, connections), settings.idle_seconds)
-
-
-def agent(settings: Settings, connections: Mapping[str, Any] | None = None) -> Agent:
-    """The agent with the adapters that the settings ask for."""
-    return Agent(
-        open_store=_once(lambda: open_store(settings)),
-        read_log=read_log,
-        messenger=messenger(settings, connections or {}),
-        clock=time.time,
-        complain=log.warning,
-        owner=socket.gethostname(),
-        incident_seconds=settings.incident_minutes * 60.0,
-        log_token_budget=settings.log_token_budget,
+    parts = Parts(settings, connections)
+    return Intake(
+        Spool(settings.spool_path),
+        parts.agent(),
+        parts.investigation(),
+        settings.idle_seconds,
+        settings.deadline_seconds,
     )
 
 
@@ -44,24 +48,15 @@ def open_store(settings: Settings) -> Store:
 
     Raises:
         StoreError: it cannot be reached.
+        SettingsError: the URL is not one.
     """
+    if settings.store_url.startswith("dynamodb:"):
+        from airflow_de_agent.adapters.dynamodb_store import DynamoDBStore
+
+        return DynamoDBStore.from_url(settings.store_url)
     from airflow_de_agent.adapters.sql_store import SqlStore
 
     return SqlStore(settings.store_in_force)
-
-
-def messenger(settings: Settings, connections: Mapping[str, Any]) -> Messenger:
-    """Slack where a token is known, else the console."""
-    from airflow_de_agent.adapters.console import Console
-
-    slack = connections.get("slack") or {}
-    console = Console(log.info)
-    if not slack.get("password"):
-        return console
-    from airflow_de_agent.adapters.slack import Slack
-
-    base_url = settings.slack_base_url or slack["extra"].get("base_url", "")
-    return Slack(slack["password"], settings.slack_channel, base_url, console)
 
 
 def read_log(failure: TaskFailure) -> Iterable[bytes] | Evidence:
@@ -69,12 +64,171 @@ def read_log(failure: TaskFailure) -> Iterable[bytes] | Evidence:
     from airflow_de_agent.adapters.log_file import read_chunks
 
     path = Path(failure.log_path) if failure.log_path else None
-    if path is not None and path.is_file():
+    if path is not None and path.is_file() and path.stat().st_size:
         return read_chunks(path)
     if failure.log_tail:
         return [failure.log_tail.encode()]
     where = f"{path} is not on this host" if path else "it has no file on this host"
     return Evidence.unavailable("task_log", f"the task log could not be read: {where}.")
+
+
+def read_rules(path: str) -> tuple[Signature, ...]:
+    """The rules of a YAML file; none where no file is named.
+
+    Raises:
+        SettingsError: it cannot be read, or has mistakes; the text names each.
+    """
+    if not path:
+        return ()
+    import yaml
+
+    from airflow_de_agent.core.signatures.user_rules import user_rules
+
+    try:
+        return user_rules(yaml.safe_load(Path(path).read_text()))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as exc:
+        raise SettingsError(f"rules_file {path} cannot be read: {exc}") from exc
+
+
+class Parts:
+    """What one process needs, made from settings when it is first asked for."""
+
+    def __init__(self, settings: Settings, connections: Connections | None = None) -> None:
+        self.settings, self.connections = settings, connections or {}
+        self.store = _once(functools.partial(open_store, settings))
+
+    def agent(self) -> Agent:
+        """The agent with the adapters that the settings ask for."""
+        return Agent(
+            open_store=self.store,
+            read_log=read_log,
+            messenger=self.messenger(),
+            clock=time.time,
+            complain=log.warning,
+            owner=socket.gethostname(),
+            incident_seconds=self.settings.incident_minutes * 60.0,
+            log_token_budget=self.settings.log_token_budget,
+            extra_rules=self.extra_rules,
+        )
+
+    @functools.cached_property
+    def extra_rules(self) -> tuple[Signature, ...]:
+        """The user's own rules; none where their file is wrong, which is said."""
+        return _or_none(lambda: read_rules(self.settings.rules_file)) or ()
+
+    def messenger(self) -> Messenger:
+        """Slack where a token is known, else the console."""
+        from airflow_de_agent.adapters.console import Console
+
+        console = Console(log.info)
+        secret = _or_none(self.secrets.slack)
+        if secret is None or not secret.bot_token:
+            return console
+        from airflow_de_agent.adapters.slack import Slack
+
+        extra = (self.connections.get("slack") or {}).get("extra") or {}
+        base_url = self.settings.slack_base_url or extra.get("base_url", "")
+        return Slack(secret.bot_token, self.settings.slack_channel, base_url, console)
+
+    def investigation(self) -> Investigation | None:
+        """How to look deeper; None where neither AWS nor a model is set up."""
+        places, model = self.places(), self.model()
+        if places is None and model is None:
+            return None
+        from airflow_de_agent.investigation import Investigation
+
+        return Investigation(read_log, places, model, self.settings.log_token_budget, self.extra_rules)
+
+    @functools.cached_property
+    def on_aws(self) -> bool:
+        """Whether AWS is worth asking."""
+        settings = self.settings
+        named = (
+            settings.mwaa_environment,
+            settings.task_log_group,
+            settings.lambda_log_groups,
+            self.connections.get("aws"),
+        )
+        return any(named) or settings.store_url.startswith("dynamodb:") or configuration.on_aws()
+
+    @functools.cached_property
+    def clients(self) -> Callable[[str], Any]:
+        """boto3 clients by service name, as the AWS connection says."""
+        from airflow_de_agent.adapters.secrets import session_of_connection
+        from airflow_de_agent.aws.calls import Clients
+
+        connection = self.connections.get("aws")
+        return Clients(session_of_connection(connection) if connection else {})
+
+    @functools.cached_property
+    def secrets(self) -> Secrets:
+        """Tokens and keys: from the environment, the host's connections, or Secrets Manager."""
+        from airflow_de_agent.adapters.secrets import Secrets
+
+        client = (lambda: self.clients("secretsmanager")) if self.on_aws else None
+        return Secrets(client, environ=configuration.surroundings(), connections=self.connections)
+
+    def places(self) -> Places | None:
+        """Where evidence is to be had in AWS."""
+        if not self.on_aws:
+            return None
+        from airflow_de_agent.sources import Places
+
+        settings = self.settings
+        groups = tuple(name.strip() for name in settings.lambda_log_groups.split(",") if name.strip())
+        return Places(
+            self.clients,
+            settings.task_log_group,
+            settings.mwaa_environment,
+            _or_none(self.secrets.redshift),
+            settings.redshift_audit_sql,
+            groups,
+        )
+
+    def model(self) -> Model | None:
+        """The model with its budgets and its cache; None where there is no key for it."""
+        key = _or_none(self.secrets.gemini) or ""
+        if not key and not self.settings.gemini_vertex_project:
+            return None
+        from airflow_de_agent.adapters import gemini
+        from airflow_de_agent.core.opinion_cache import OpinionCache
+        from airflow_de_agent.investigation import Model
+
+        settings = self.settings
+        target = gemini.Target(
+            key,
+            settings.gemini_model,
+            settings.gemini_base_url,
+            settings.gemini_api_version,
+            settings.gemini_thinking_level,
+            settings.gemini_vertex_project,
+            settings.gemini_vertex_location,
+        )
+        return Model(
+            self._within_budgets(functools.partial(gemini.complete, target=target)),
+            functools.partial(gemini.preload, target),
+            lambda: OpinionCache(self.store(), time.time, settings.gemini_model),
+            settings.tool_rounds,
+        )
+
+    def _within_budgets(self, complete: Complete) -> Complete:
+        from airflow_de_agent.core.model_budget import Circuit, DailyBudget
+
+        def add(name: str, amount: int, *, expires_at: float) -> int:
+            return self.store().add_to_counter(name, amount, expires_at=expires_at)
+
+        settings = self.settings
+        budget = DailyBudget(complete, add, time.time, settings.daily_token_budget, settings.daily_call_budget)
+        return Circuit(budget, time.monotonic)
+
+
+def _or_none(read: Callable[[], Any]) -> Any:
+    """A secret, or None where it is wrong, which is said."""
+    try:
+        return read()
+    except SettingsError as exc:
+        log.warning("%s", exc)
+        return None
 
 
 def _once(open_it: Callable[[], Store]) -> Callable[[], Store]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,7 @@ def _parser() -> argparse.ArgumentParser:
         ("diagnose", _diagnose, _diagnose_options),
         ("list", _list, _list_options),
         ("show", _show, _show_options),
+        ("replay", _replay, _replay_options),
         ("drain", _drain, _no_options),
         ("sweep", _sweep, _no_options),
         ("eval", _eval, _eval_options),
@@ -109,6 +111,8 @@ def _row(record: Record) -> str:
 
 def _show_options(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("id", help="a diagnosis id, as `list` prints it")
+    sub.add_argument("--prompt", action="store_true", help="print what a model was sent, word for word")
+    sub.add_argument("--bundle", action="store_true", help="print all that it was made from, as `replay` reads it")
     _format_option(sub)
 
 
@@ -117,11 +121,39 @@ def _show(arguments: argparse.Namespace, settings: Settings) -> int:
     from airflow_de_agent import bootstrap
     from airflow_de_agent.core import render
 
-    record = bootstrap.open_store(settings).get(arguments.id)
+    store = bootstrap.open_store(settings)
+    record = store.get(arguments.id)
     if record is None:
         return _failed(f"there is no diagnosis {arguments.id}; `de-agent list` shows those there are", 1)
+    if arguments.prompt or arguments.bundle:
+        return _show_bundle(store.recall(f"bundle-{record.id}", now=time.time()), words_only=arguments.prompt)
     print(json.dumps(as_json(record), indent=1) if arguments.format == "json" else render.plain(record))
     return 0
+
+
+def _show_bundle(text: str | None, *, words_only: bool) -> int:
+    if text is None:
+        return _failed("nothing was looked into beyond the task log, so nothing was sent and no bundle was kept", 1)
+    sent = json.loads(text)["sent"]
+    if not words_only:
+        print(text)
+    elif not sent:
+        return _failed("no model was asked", 1)
+    for item in sent if words_only else ():
+        print(f"{item['system']}\n\n{item['text']}")
+    return 0
+
+
+def _replay_options(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("bundle", type=Path, help="a file that `show ID --bundle` printed")
+    _format_option(sub)
+
+
+def _replay(arguments: argparse.Namespace, settings: Settings) -> int:
+    """Ask the model again about a stored bundle."""
+    from airflow_de_agent import diagnose_command
+
+    return diagnose_command.replay(arguments, settings)
 
 
 def as_json(record: Record) -> dict[str, Any]:

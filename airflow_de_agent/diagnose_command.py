@@ -1,4 +1,4 @@
-"""`de-agent diagnose`: one diagnosis of a log file, or of a task instance through the host."""
+"""`de-agent diagnose` and `replay`: one diagnosis of a log file, of a task instance, or of a stored bundle."""
 
 from __future__ import annotations
 
@@ -10,60 +10,105 @@ from pathlib import Path
 
 from airflow_de_agent import bootstrap
 from airflow_de_agent.core import offline, render
+from airflow_de_agent.core.bundle import Bundle
+from airflow_de_agent.core.diagnosis import Diagnosis
 from airflow_de_agent.core.errors import DeAgentError
 from airflow_de_agent.core.evidence import Evidence
 from airflow_de_agent.core.failure import TaskFailure, TaskKey
 from airflow_de_agent.core.incident import Record
 from airflow_de_agent.core.redaction import Redactor
+from airflow_de_agent.investigation import Investigation
 from airflow_de_agent.settings import Settings
 
 
 def run(arguments: argparse.Namespace, settings: Settings) -> int:
-    """Print one diagnosis.
+    """Print one diagnosis, or with ``--print-prompt`` what a model would be sent.
 
     Raises:
         DeAgentError: the evidence file is not one, or the task instance cannot be found.
         OSError: a file cannot be read.
     """
     began = time.monotonic()
-    redact = Redactor().redact
-    failure = _of_file(arguments) if arguments.log else _of_host(arguments)
-    evidence = _evidence(arguments.evidence, redact)
-    chunks = bootstrap.read_log(failure)
-    if isinstance(chunks, Evidence):
-        if arguments.log:
+    parts = bootstrap.Parts(settings)
+    bootstrap.read_rules(settings.rules_file)  # a mistake in it is an error here, not a warning
+    failure = _of_file(arguments) if arguments.log else _of_host(arguments, on_aws=parts.on_aws)
+    given = _evidence(arguments.evidence, Redactor().redact)
+    if arguments.log and isinstance(found := bootstrap.read_log(failure), Evidence):
+        if not arguments.log.is_file():
             raise DeAgentError(f"{arguments.log} is not a file that can be read")
-        chunks, evidence = (), (*evidence, chunks)
-    diagnosis, _ = offline.diagnose_log(chunks, failure, evidence, settings.log_token_budget, redact=redact)
-    diagnosis = dataclasses.replace(diagnosis, seconds=round(time.monotonic() - began, 3))
-    if arguments.format == "json":
-        print(json.dumps(diagnosis.to_json(), indent=1))
-    else:
-        print(render.plain(Record(failure, diagnosis, "", 0.0)))
+        given = (*given, dataclasses.replace(found, reason="the log is empty."))
+    places = None if arguments.log or arguments.offline else parts.places()
+    model = None if arguments.offline or arguments.print_prompt else parts.model()
+    look = Investigation(bootstrap.read_log, places, model, settings.log_token_budget, parts.extra_rules)
+    if arguments.print_prompt:
+        prompt = look.prompt(failure, given, seconds=settings.deadline_seconds)
+        print(f"{prompt.system}\n\n{prompt.text}")
+        return 0
+    diagnosis, _ = look(failure, given, seconds=settings.deadline_seconds)
+    _print(failure, diagnosis, began, arguments.format)
     return 0
 
 
+def replay(arguments: argparse.Namespace, settings: Settings) -> int:
+    """Print the diagnosis that a stored bundle gives with the model of the settings.
+
+    Raises:
+        DeAgentError: it is no bundle.
+        OSError: the file cannot be read.
+    """
+    began = time.monotonic()
+    try:
+        bundle = Bundle.from_json(json.loads(arguments.bundle.read_text()))
+    except ValueError as exc:
+        raise DeAgentError(f"{arguments.bundle}: {exc}") from exc
+    model = bootstrap.Parts(settings).model()
+    diagnosis = bundle.rules_diagnosis
+    if model is not None:
+        diagnosis = Investigation(bootstrap.read_log, None, model).ask(bundle, seconds=settings.deadline_seconds)
+    _print(bundle.failure, diagnosis, began, arguments.format)
+    return 0
+
+
+def _print(failure: TaskFailure, diagnosis: Diagnosis, began: float, form: str) -> None:
+    diagnosis = dataclasses.replace(diagnosis, seconds=round(time.monotonic() - began, 3))
+    if form == "json":
+        print(json.dumps(diagnosis.to_json(), indent=1))
+    else:
+        print(render.plain(Record(failure, diagnosis, "", 0.0)))
+
+
 def _of_file(arguments: argparse.Namespace) -> TaskFailure:
-    key = TaskKey(
-        arguments.dag_id or "(dag unknown)",
-        arguments.run_id or "(run unknown)",
-        arguments.task_id or arguments.log.name,
-        arguments.map_index,
-        1 if arguments.try_number is None else arguments.try_number,
+    key = _key(arguments)
+    named = key._replace(
+        dag_id=key.dag_id or "(dag unknown)",
+        run_id=key.run_id or "(run unknown)",
+        task_id=key.task_id or arguments.log.name,
     )
-    return TaskFailure(key, "cli", "", log_path=str(arguments.log))
+    return TaskFailure(named, "cli", log_path=str(arguments.log))
 
 
-def _of_host(arguments: argparse.Namespace) -> TaskFailure:
+def _key(arguments: argparse.Namespace) -> TaskKey:
+    number = 1 if arguments.try_number is None else arguments.try_number
+    return TaskKey(arguments.dag_id, arguments.run_id, arguments.task_id, arguments.map_index, number)
+
+
+def _of_host(arguments: argparse.Namespace, *, on_aws: bool) -> TaskFailure:
+    """The task instance as Airflow's database has it, else by its ids alone, to be looked up in AWS."""
+    key = _key(arguments)
     try:
         from airflow_de_agent.airflow import run_state
-    except ImportError as exc:
-        raise DeAgentError("Airflow is not installed here, so a task instance cannot be looked up; use --log") from exc
-    key = (arguments.dag_id, arguments.run_id, arguments.task_id, arguments.map_index)
-    failure = run_state.task_failure(*key, arguments.try_number, source="cli")
-    if failure is None:
-        raise DeAgentError(f"there is no task instance {key[0]}.{key[2]} (map index {key[3]}) in run {key[1]}")
-    return failure
+
+        failure = run_state.task_failure(*key[:4], arguments.try_number, source="cli")
+    except ImportError:
+        failure = None
+        if not on_aws:
+            raise DeAgentError(
+                "there is neither an Airflow nor AWS access here to look a task instance up; use --log, "
+                "or set [de_agent] mwaa_environment and AWS credentials"
+            ) from None
+    if failure is None and not on_aws:
+        raise DeAgentError(f"there is no task instance {key.label} in run {key.run_id}")
+    return failure or TaskFailure(key, "cli")
 
 
 def _evidence(path: Path | None, redact: offline.Redact) -> tuple[Evidence, ...]:

@@ -93,6 +93,10 @@ class Work(Protocol):
 
     idle_seconds: float
 
+    @property
+    def busy(self) -> bool:
+        """Whether something is under way that will be worked on when it ends."""
+
     def work(self) -> bool:
         """Do what there is to do; whether there was anything."""
 
@@ -119,7 +123,7 @@ def _until_idle(intake: Work, deadline: float) -> None:
             last_work = time.monotonic()
             continue
         time.sleep(POLL_SECONDS)
-        if time.monotonic() - last_work >= intake.idle_seconds:
+        if not intake.busy and time.monotonic() - last_work >= intake.idle_seconds:
             return
 
 

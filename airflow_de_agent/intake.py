@@ -1,36 +1,62 @@
-"""Spool entries into the agent: what one round of the drainer does."""
+"""Spool entries into the agent: what one round of the drainer does.
+
+Rules kept here: an entry is begun before the work and leaves after it; entries are worked on one by one, and one that
+fails does not stop the rest; deeper looks run beside them, so that no first message waits for a model.
+"""
 
 from __future__ import annotations
 
 import dataclasses
+import json
 import time
 import traceback
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
 
 from airflow_de_agent.core.agent import Agent, Posted, StoreAway
+from airflow_de_agent.core.bundle import Bundle
+from airflow_de_agent.core.diagnosis import Diagnosis
 from airflow_de_agent.core.failure import TaskFailure
 from airflow_de_agent.spool import Entry, Spool
+
+if TYPE_CHECKING:
+    from airflow_de_agent.investigation import Investigation
 
 # A failed run is looked at a little later, so that the tasks' own, richer entries come first.
 RUN_GRACE_SECONDS = 5.0
 RETRY_SECONDS = 5.0
+_AT_ONCE = 2
+
+Found = tuple[Diagnosis, Bundle]
 
 
 @dataclasses.dataclass
 class Intake:
-    """Takes entries from the spool one by one; `idle_seconds` is how long the drainer may wait for the next."""
+    """Takes entries from the spool; `idle_seconds` is how long the drainer may wait for the next."""
 
     spool: Spool
     agent: Agent
+    investigation: Investigation | None
     idle_seconds: float
+    deadline_seconds: float
     _not_before: dict[str, float] = dataclasses.field(default_factory=dict)
+    _looking: dict[str, tuple[Entry, TaskFailure, Future[Found]]] = dataclasses.field(default_factory=dict)
+    _pool: ThreadPoolExecutor | None = None
 
     def work(self) -> bool:
         """Handle every entry that is due, then bring messages up to date; whether there was anything to do."""
         done = sum(self._take(entry) for entry in self.spool.pending() if self._due(entry))
+        ended = [looked for looked in self._looking.values() if looked[2].done()]
+        for looked in ended:
+            self._ended(*looked)
         delivered = self.agent.deliver_due()
-        return bool(done) or delivered
+        return bool(done or ended or delivered)
+
+    @property
+    def busy(self) -> bool:
+        """Whether deeper looks are under way."""
+        return bool(self._looking)
 
     def has_news(self) -> bool:
         """Whether there is an entry that was not tried yet."""
@@ -38,7 +64,8 @@ class Intake:
 
     def _due(self, entry: Entry) -> bool:
         grace = RUN_GRACE_SECONDS if entry.kind == "run" else 0.0
-        return time.time() >= max(entry.written_at + grace, self._not_before.get(_stem(entry), 0.0))
+        waits = max(entry.written_at + grace, self._not_before.get(_stem(entry), 0.0))
+        return _stem(entry) not in self._looking and time.time() >= waits
 
     def _take(self, entry: Entry) -> bool:
         begun = self.spool.begin(entry)
@@ -46,36 +73,79 @@ class Intake:
             return False
         try:
             values = self.spool.read(begun)
-            if begun.kind == "run":
-                settled = all([self._settled(failure) for failure in run_failures(values)])
-            else:
-                settled = self._settled(TaskFailure.from_json(values["failure"]), values)
-        except (ValueError, KeyError, TypeError) as exc:
-            self.spool.set_aside(begun, f"cannot be read: {type(exc).__name__}: {exc}")
+            settled = self._worked_on(begun, values)
+        except (ValueError, KeyError, TypeError, AttributeError) as exc:
+            self._set_aside(begun, exc)
             return False
         except StoreAway as exc:
             self._keep_for_later(begun, values, exc)
             return False
         except Exception:  # one bad entry must not stop the rest; its attempt stays counted
-            self.agent.complain(f"{begun.path.name} could not be worked on:\n{traceback.format_exc()}")
-            self._not_before[_stem(begun)] = time.time() + RETRY_SECONDS
+            self._complain_of(begun)
             return False
+        if settled is None:
+            return True
         if settled:
             self.spool.finish(begun)
-            return True
-        self._later(begun)
-        return False
+        else:
+            self._later(begun)
+        return settled
 
-    def _settled(self, failure: TaskFailure, values: Mapping[str, Any] | None = None) -> bool:
-        values = values or {}
+    def _worked_on(self, entry: Entry, values: Mapping[str, Any]) -> bool | None:
+        """Whether the entry is dealt with; None while a deeper look at it is under way."""
+        if entry.kind == "run":
+            failures = [TaskFailure.from_json(item) for item in values["failures"]]
+            return all([self._settled(failure) for failure in failures])
+        failure = TaskFailure.from_json(values["failure"])
+        if entry.kind == "deep":
+            return self._look(entry, failure)
         posted = Posted(**values["posted"]) if values.get("posted") else None
-        return self.agent.handle(failure, again=bool(values.get("again")), posted=posted) != "held"
+        return self._settled(failure, again=bool(values.get("again")), posted=posted)
+
+    def _settled(self, failure: TaskFailure, *, again: bool = False, posted: Posted | None = None) -> bool:
+        outcome = self.agent.handle(failure, again=again, posted=posted)
+        if outcome == "leads" and self.investigation is not None:
+            self.spool.put("deep", {"failure": failure.to_json()})
+        return outcome != "held"
+
+    # --- deeper looks ------------------------------------------------------------------------------------------------
+
+    def _look(self, entry: Entry, failure: TaskFailure) -> bool | None:
+        if self.investigation is None:
+            return True
+        self._pool = self._pool or ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="de-agent-look")
+        left = max(self.deadline_seconds - (time.time() - entry.written_at), self.deadline_seconds / 2)
+        future = self._pool.submit(self.investigation, failure, seconds=left)
+        self._looking[_stem(entry)] = (entry, failure, future)
+        return None
+
+    def _ended(self, entry: Entry, failure: TaskFailure, future: Future[Found]) -> None:
+        del self._looking[_stem(entry)]
+        try:
+            diagnosis, bundle = future.result()
+            self.agent.replace(failure, diagnosis, json.dumps(bundle.to_json()))
+        except StoreAway as exc:
+            self._keep_for_later(entry, {}, exc)
+        except Exception:  # as in `_take`: the first answer stands
+            self._complain_of(entry)
+        else:
+            self.spool.finish(entry)
+
+    # --- what did not go well ----------------------------------------------------------------------------------------
+
+    def _set_aside(self, entry: Entry, exc: Exception) -> None:
+        self.agent.complain(f"{entry.path.name} is set aside:\n{traceback.format_exc()}")
+        self.spool.set_aside(entry, f"cannot be read: {type(exc).__name__}: {exc}")
 
     def _keep_for_later(self, entry: Entry, values: dict[str, Any], away: StoreAway) -> None:
         if away.posted is not None and entry.kind == "task":
             self.spool.rewrite(entry, values | {"posted": dataclasses.asdict(away.posted)})
         self.agent.complain(f"{away}; the entry is kept and tried again")
         self._later(entry)
+
+    def _complain_of(self, entry: Entry) -> None:
+        self.agent.complain(f"{entry.path.name} could not be worked on:\n{traceback.format_exc()}")
+        self._not_before[_stem(entry)] = time.time() + RETRY_SECONDS
 
     def _later(self, entry: Entry) -> None:
         self._not_before[_stem(entry)] = time.time() + RETRY_SECONDS
@@ -85,12 +155,3 @@ class Intake:
 def _stem(entry: Entry) -> str:
     """What stays of an entry's name while its attempts are counted."""
     return entry.path.name.partition(".")[0]
-
-
-def run_failures(values: Mapping[str, Any]) -> Iterable[TaskFailure]:
-    """The failed tries of a failed run.
-
-    Raises:
-        KeyError, TypeError, ValueError: the entry is not one of a run.
-    """
-    return [TaskFailure.from_json(failure) for failure in values["failures"]]

@@ -16,6 +16,15 @@ from typing import Any
 from airflow_de_agent.core.errors import SettingsError
 
 SECTION = "de_agent"
+_MAY_BE_ZERO = {"tool_rounds", "daily_token_budget", "daily_call_budget"}
+_AWS_SIGNS = (
+    "AWS_EXECUTION_ENV",
+    "AWS_ACCESS_KEY_ID",
+    "AWS_PROFILE",
+    "AWS_WEB_IDENTITY_TOKEN_FILE",
+    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+)
 Lookup = Callable[[str], "str | None"]
 
 
@@ -41,11 +50,38 @@ class Settings:
     )
     deadline_seconds: int = _option(25, "Seconds from a failure to its final answer, at most.")
     log_token_budget: int = _option(4000, "How much of a task log is kept as evidence, in tokens.")
+    rules_file: str = _option("", "A YAML file with rules of your own, which come before ours.")
     incident_minutes: int = _option(60, "Failures of one cause join one incident until it was quiet for so long.")
     idle_seconds: int = _option(300, "Seconds after which the detached drainer with nothing to do ends.")
     slack_conn_id: str = _option("slack_api_default", "Airflow connection that holds the Slack bot token.")
     slack_channel: str = _option("", "Slack channel for diagnoses, such as #data-oncall. Empty: no Slack.")
     slack_base_url: str = _option("", "Base URL of the Slack API, for gateways and tests.")
+    gemini_model: str = _option("gemini-3.8-flash", "The Gemini model that gives the second opinion.")
+    gemini_conn_id: str = _option("gemini_default", "Airflow connection whose password is the Gemini API key.")
+    gemini_base_url: str = _option("", "Base URL of the Gemini API, for private gateways and tests.")
+    gemini_api_version: str = _option("", "API version of the Gemini endpoint. Default: v1beta, on Vertex AI v1.")
+    gemini_thinking_level: str = _option(
+        "low",
+        "How long the model thinks: low, medium, high, or empty for its own default.",
+        ("low", "medium", "high", ""),
+    )
+    gemini_vertex_project: str = _option("", "Google Cloud project, to use Gemini through Vertex AI.")
+    gemini_vertex_location: str = _option("global", "Location of the model on Vertex AI.")
+    tool_rounds: int = _option(2, "How often the model may ask for one more look at the evidence; 0: never.")
+    daily_token_budget: int = _option(2_000_000, "Tokens that all hosts together may use in a day; 0: no limit.")
+    daily_call_budget: int = _option(
+        1_000, "Calls of the model that all hosts together may make in a day; 0: no limit."
+    )
+    aws_conn_id: str = _option("aws_default", "Airflow connection for AWS; without it boto3 finds credentials itself.")
+    redshift_conn_id: str = _option("redshift_default", "Airflow connection that names the Redshift to ask.")
+    redshift_audit_sql: str = _option(
+        "", "A query on your own audit tables; it may use :since, :until, :dag_id, :run_id and :task_id."
+    )
+    task_log_group: str = _option("", "CloudWatch log group of task logs. Default on MWAA: the environment's own.")
+    mwaa_environment: str = _option("", "Name of the MWAA environment. Default on MWAA: the one this runs in.")
+    lambda_log_groups: str = _option(
+        "", "Further log groups of Lambda functions, by comma: GROUP, or FUNCTION=GROUP for one function."
+    )
 
     @property
     def spool_path(self) -> Path:
@@ -73,9 +109,19 @@ def airflow_home() -> Path:
     return Path(os.environ.get("AIRFLOW_HOME") or "~/airflow").expanduser()
 
 
-def environment(name: str, default: str = "") -> str:
-    """One variable of the environment."""
-    return os.environ.get(name, default)
+def environment(name: str) -> str:
+    """One variable of the environment, empty where it is not set."""
+    return os.environ.get(name, "")
+
+
+def surroundings() -> Mapping[str, str]:
+    """The environment as a whole, for what reads several variables of somebody else's naming."""
+    return os.environ
+
+
+def on_aws() -> bool:
+    """Whether this process shows signs of AWS credentials, so that asking AWS is more than waiting for a time-out."""
+    return any(os.environ.get(name) for name in _AWS_SIGNS)
 
 
 def load(host: Lookup | None = None) -> Settings:
@@ -99,7 +145,15 @@ def load(host: Lookup | None = None) -> Settings:
             errors.append(f"[{SECTION}] {field.name} = {raw!r}: {exc}")
     if errors:
         raise SettingsError("\n".join(errors))
-    return Settings(**values)
+    return Settings(**(_of_mwaa() | values))
+
+
+def _of_mwaa() -> dict[str, str]:
+    """What an MWAA container says of itself in its environment."""
+    arn = environment("MWAA__LOGGING__AIRFLOW_TASK_LOG_GROUP_ARN")
+    name = environment("AIRFLOW_ENV_NAME")
+    group = arn.partition(":log-group:")[2].partition(":")[0] or (f"airflow-{name}-Task" if name else "")
+    return {"task_log_group": group, "mwaa_environment": name}
 
 
 def _raw(name: str, lookup: Lookup) -> str | None:
@@ -116,8 +170,8 @@ def _parsed(raw: str, field: dataclasses.Field[Any]) -> str | int | bool:
             raise ValueError("must be True or False")
         return raw.lower() in ("true", "1", "yes", "on", "t")
     if isinstance(field.default, int):
-        if not raw.isdigit() or int(raw) == 0:
-            raise ValueError("must be a whole number above 0")
+        if not raw.isdigit() or (int(raw) == 0 and field.name not in _MAY_BE_ZERO):
+            raise ValueError("must be a whole number" + ("" if field.name in _MAY_BE_ZERO else " above 0"))
         return int(raw)
     choices = field.metadata["choices"]
     if choices and raw not in choices:

@@ -21,13 +21,16 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 MAX_ATTEMPTS = 2
-_NAME = re.compile(r"(?P<stamp>\d{19,20})-[0-9a-f]+\.(?P<kind>task|run)\.(?P<attempts>\d)\.json")
+_NAME = re.compile(r"(?P<stamp>\d{19,20})-[0-9a-f]+\.(?P<kind>task|run|deep)\.(?P<attempts>\d)\.json")
 _OURS = {".lock", ".starting", "drainer.log", "rejected"}
 _LEFTOVER_SECONDS = 600
 
 
 class Entry(NamedTuple):
-    """An entry by its file. `kind` is ``task`` (one failed try) or ``run`` (a failed DAG run)."""
+    """An entry by its file.
+
+    `kind` is ``task`` (one failed try), ``run`` (a failed DAG run) or ``deep`` (a try to be looked at more deeply).
+    """
 
     path: Path
     kind: str

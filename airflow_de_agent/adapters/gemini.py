@@ -12,6 +12,7 @@ import dataclasses
 import functools
 import importlib.util
 import random as _random
+import threading
 import time
 import warnings
 from collections.abc import Callable, Mapping
@@ -143,9 +144,21 @@ def _with_genai(prompt: Prompt, schema: dict[str, Any], target: Target, seconds:
     return _read(response, sdk, target.model)
 
 
-@functools.lru_cache(maxsize=2)
 def _genai_client(target: Target) -> Any:
-    """The client of a target, kept: making one reads the CA bundle twice, which takes a third of a second."""
+    """The client of a target, kept: making one reads the CA bundle twice, which takes a third of a second.
+
+    One at a time: of two made at once by `preload` and a call, one would be dropped, and a dropped client closes its
+    connections under the call that uses it.
+    """
+    with _MAKING:
+        return _kept_client(target)
+
+
+_MAKING = threading.Lock()
+
+
+@functools.lru_cache(maxsize=2)
+def _kept_client(target: Target) -> Any:
     from google import genai
 
     return genai.Client(**_client_options(target))

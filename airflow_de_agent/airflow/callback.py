@@ -80,8 +80,14 @@ def see_to_it(settings: Settings) -> None:
 
 
 def _handover(settings: Settings) -> dict[str, Any]:
-    slack = compat.connection(settings.slack_conn_id) if settings.slack_conn_id else None
-    return {"settings": settings.to_json(), "connections": {"slack": slack}}
+    names = {
+        "slack": settings.slack_conn_id,
+        "gemini": settings.gemini_conn_id,
+        "aws": settings.aws_conn_id,
+        "redshift": settings.redshift_conn_id,
+    }
+    connections = {name: compat.connection(conn_id) if conn_id else None for name, conn_id in names.items()}
+    return {"settings": settings.to_json(), "connections": connections}
 
 
 def _capture_task(context: Context, **more: str) -> None:

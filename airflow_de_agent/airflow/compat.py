@@ -69,7 +69,7 @@ def host_redact() -> Callable[[str], str]:
 
 
 def connection(conn_id: str) -> dict[str, Any] | None:
-    """A connection's password and extra, for the drainer; None when it is absent or would need the network.
+    """A connection's fields, for the drainer; None when it is absent or would need the network.
 
     With a secrets backend configured the host would call it from this process, so the drainer reads that itself.
     Airflow 3 answers through the task's supervisor; never call this in a scheduler-side listener, where a look-up
@@ -85,4 +85,5 @@ def connection(conn_id: str) -> dict[str, Any] | None:
         found = BaseHook.get_connection(conn_id)
     except Exception:  # Airflow 2 and 3 raise different errors for an absent one, and none of them matters here
         return None
-    return {"password": found.password or "", "extra": dict(found.extra_dejson)}
+    fields = {name: getattr(found, name, None) or "" for name in ("login", "password", "host", "schema")}
+    return {**fields, "extra": dict(found.extra_dejson)}

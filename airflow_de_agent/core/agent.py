@@ -18,9 +18,12 @@ from airflow_de_agent.core.evidence import Evidence
 from airflow_de_agent.core.failure import TaskFailure
 from airflow_de_agent.core.fingerprint import fingerprint
 from airflow_de_agent.core.incident import Incident, Record, Store
+from airflow_de_agent.core.signatures.signature import Signature
 
-Outcome = Literal["diagnosed", "duplicate", "held"]
+# "leads": diagnosed, and it speaks for its incident; "joined": diagnosed, and another speaks for both
+Outcome = Literal["leads", "joined", "duplicate", "held"]
 HISTORY_SECONDS = 7 * 86400
+BUNDLE_SECONDS = 30 * 86400
 CLAIM_STALE_SECONDS = 120.0
 EDIT_SECONDS = 1.0
 
@@ -67,6 +70,7 @@ class Agent:
     owner: str
     incident_seconds: float = 3600.0
     log_token_budget: int = 4000
+    extra_rules: Sequence[Signature] = ()
     _posted: dict[str, Posted] = dataclasses.field(default_factory=dict)
     _not_before: dict[str, float] = dataclasses.field(default_factory=dict)
 
@@ -83,8 +87,7 @@ class Agent:
             outcome = self._claimed(store, failure, again)
             if outcome is not None:
                 return outcome
-            self._diagnosed(store, failure)
-            return "diagnosed"
+            return self._diagnosed(store, failure)
         except StoreError as exc:
             raise StoreAway(str(exc), self._tell_without_store(failure)) from exc
 
@@ -100,7 +103,7 @@ class Agent:
                 return "duplicate"
         return None
 
-    def _diagnosed(self, store: Store, failure: TaskFailure) -> None:
+    def _diagnosed(self, store: Store, failure: TaskFailure) -> Outcome:
         siblings = _failed_before(store, failure)
         cause = _first_failure(failure, siblings)
         diagnosis, mark = self.diagnose(failure, siblings)
@@ -109,6 +112,24 @@ class Agent:
         incident = store.add(record, join=cause.incident_id if cause else "", window=self.incident_seconds)
         self._adopt(store, incident)
         self.deliver(store, incident)
+        return "leads" if incident.lead_id == record.id else "joined"
+
+    def replace(self, failure: TaskFailure, diagnosis: Diagnosis, bundle: str) -> None:
+        """Put a deeper diagnosis in the place of the first, keep what it was made from, and tell of it.
+
+        Raises:
+            StoreAway: the store is out of reach; it is to be tried again.
+        """
+        try:
+            store = self.open_store()
+            now = self.clock()
+            store.remember(f"bundle-{failure.key.diagnosis_id}", bundle, expires_at=now + BUNDLE_SECONDS)
+            first = store.find(failure.key)
+            mark = first.fingerprint if first else ""
+            diagnosis = self._with_history(store, diagnosis, mark, failure)
+            self.deliver(store, store.add(Record(failure, diagnosis, mark, now), window=self.incident_seconds))
+        except StoreError as exc:
+            raise StoreAway(str(exc), None) from exc
 
     def diagnose(self, failure: TaskFailure, siblings: Sequence[Record] = ()) -> tuple[Diagnosis, str]:
         """The offline diagnosis of a failure and its fingerprint; stores and sends nothing."""
@@ -119,7 +140,9 @@ class Agent:
             evidence.append(log)
         else:
             chunks = log
-        diagnosis, distilled = offline.diagnose_log(chunks, failure, evidence, self.log_token_budget)
+        diagnosis, distilled = offline.diagnose_log(
+            chunks, failure, evidence, self.log_token_budget, extra_rules=self.extra_rules
+        )
         cause = _first_failure(failure, siblings)
         if cause and diagnosis.category is Category.UPSTREAM_FAILURE and not diagnosis.root_cause_task:
             diagnosis = dataclasses.replace(diagnosis, root_cause_task=cause.failure.key.task_id)

@@ -15,6 +15,7 @@ from airflow_de_agent.core.diagnosis import Diagnosis, check_quotes
 from airflow_de_agent.core.evidence import Evidence
 from airflow_de_agent.core.failure import TaskFailure
 from airflow_de_agent.core.redaction import Redactor
+from airflow_de_agent.core.signatures.signature import Signature
 from airflow_de_agent.core.task_log import TaskLog, distil
 
 Redact = Callable[[str], str]
@@ -29,13 +30,14 @@ def diagnose_log(
     budget: int = LOG_TOKENS,
     *,
     redact: Redact | None = None,
+    extra_rules: Sequence[Signature] = (),
 ) -> tuple[Diagnosis, TaskLog]:
     """Distil a log (raw bytes, in pieces of any size) to `budget` tokens and diagnose it by rules.
 
-    `redact` is given where `evidence` went through it as well, so that equal secrets keep equal placeholders.
+    `extra_rules` are a user's own. `redact` is given where `evidence` went through it as well, so that equal secrets keep equal placeholders.
     """
     log = distil(chunks, redact=redact or Redactor().redact, budget=budget)
-    diagnosis = rules.diagnose(failure, log, evidence)
+    diagnosis = rules.diagnose(failure, log, evidence, extra_rules=extra_rules)
     return check_quotes(diagnosis, (*from_log(log), *from_failure(failure), *evidence)), log
 
 
