@@ -23,7 +23,7 @@ def record(task_key: TaskKey, mark: str = "f1", at: float = NOW, cause: str = "K
 
 
 class StoreContract:
-    """Subclasses give a fixture `store`, empty at the start of each test."""
+    """Subclasses give a fixture `store`, empty at the start of each test, whose clock says `NOW`."""
 
     def test_a_claim_has_one_winner(self, store: Store) -> None:
         """Of a hundred owners that claim one try at once exactly one wins."""
@@ -147,3 +147,47 @@ class StoreContract:
         assert store.begin_post(incident.id, owner="b", now=NOW + 200, stale_after=120) == "again"
         store.shown(incident.id, revision=1, channel="C1", message_ts="1.2")
         assert store.begin_post(incident.id, owner="b", now=NOW + 999, stale_after=120) == "no"
+
+    def test_additions_at_once_are_all_counted(self, store: Store) -> None:
+        """Each of a hundred additions at once sees those before it, and none is lost."""
+
+        def add(_: int) -> int:
+            return store.add_to_counter("tokens", 7, expires_at=NOW + HOUR)
+
+        with ThreadPoolExecutor(20) as pool:
+            values = list(pool.map(add, range(100)))
+        assert sorted(values) == list(range(7, 707, 7))
+        assert store.add_to_counter("tokens", -700, expires_at=NOW + HOUR) == 0
+        assert store.add_to_counter("calls", 3_000_000_000, expires_at=NOW + HOUR) == 3_000_000_000
+
+    def test_an_expired_counter_begins_at_zero(self, store: Store) -> None:
+        """Yesterday's count is no part of today's, and each addition says anew how long the count is kept."""
+        assert store.add_to_counter("tokens", 5, expires_at=NOW - 1) == 5
+        assert store.add_to_counter("tokens", 3, expires_at=NOW + 1) == 3
+        assert store.add_to_counter("tokens", 2, expires_at=NOW - 1) == 5
+        assert store.add_to_counter("tokens", 1, expires_at=NOW + 1) == 1
+
+    def test_a_text_is_remembered_until_it_expires(self, store: Store) -> None:
+        """A text comes back as it went, for as long as it was said to be good; a key without one gives None."""
+        store.remember("k", "ключ 'x' fehlt ✗\n", expires_at=NOW + HOUR)
+        store.remember("empty", "", expires_at=NOW + HOUR)
+        assert store.recall("k", now=NOW + HOUR) == "ключ 'x' fehlt ✗\n"
+        assert store.recall("empty", now=NOW) == ""
+        assert store.recall("k", now=NOW + HOUR + 1) is None
+        assert store.recall("other", now=NOW) is None
+
+    def test_a_later_text_replaces_the_former(self, store: Store) -> None:
+        """The last text of a key counts, with its own expiry, also after the former one expired."""
+        store.remember("k", "first", expires_at=NOW + HOUR)
+        store.remember("k", "second", expires_at=NOW + 2 * HOUR)
+        assert store.recall("k", now=NOW + 2 * HOUR) == "second"
+        store.remember("k", "gone", expires_at=NOW - 1)
+        assert store.recall("k", now=NOW) is None
+        store.remember("k", "third", expires_at=NOW + HOUR)
+        assert store.recall("k", now=NOW) == "third"
+
+    def test_a_counter_and_a_text_of_one_name_are_two_things(self, store: Store) -> None:
+        """Neither overwrites the other."""
+        store.remember("k", "text", expires_at=NOW + HOUR)
+        assert store.add_to_counter("k", 1, expires_at=NOW + HOUR) == 1
+        assert store.recall("k", now=NOW) == "text"

@@ -19,7 +19,7 @@ aws = aws_servers.aws
 
 @pytest.fixture
 def store(aws: aws_servers.AwsServer) -> DynamoDBStore:
-    store = DynamoDBStore(aws.client("dynamodb"), "de-agent")
+    store = DynamoDBStore(aws.client("dynamodb"), "de-agent", clock=lambda: NOW)
     store.create_table()
     return store
 
@@ -65,9 +65,11 @@ def test_what_has_expired_is_not_there(aws, store):
     clock = [NOW]
     store = DynamoDBStore(aws.client("dynamodb"), "de-agent", retention_days=1, clock=lambda: clock[0])
     first = store.add(record(key()), window=60)
+    store.remember("k", "text", expires_at=NOW + 86400)
     clock[0] = NOW + 2 * 86400
     assert store.find(key()) is None and store.get(first.lead_id) is None and store.incident(first.id) is None
     assert list(store.recent()) == list(store.undelivered()) == []
+    assert store.recall("k", now=NOW) is None
     assert store.claim(key(), owner="b", now=clock[0], stale_after=60) == "won"
     assert store.add(record(key(), at=clock[0]), window=10**9).count == 1
 
@@ -96,6 +98,16 @@ def test_throttling_is_waited_out(aws, store):
     aws.misbehave("Throttle", every=2)
     assert store.claim(key(), owner="a", now=NOW, stale_after=60) == "won"
     assert store.add(record(key()), window=60).count == 1
+    assert [store.add_to_counter("calls", 1, expires_at=NOW) for _ in range(3)] == [1, 2, 3]
+
+
+def test_counters_and_texts_expire_with_the_table(aws, store):
+    """Both carry the attribute by which DynamoDB removes them, in whole seconds."""
+    store.add_to_counter("calls", 1, expires_at=NOW + 0.5)
+    store.remember("k", "text", expires_at=NOW + 1.5)
+    for pk, sk, expires in (("counter#calls", "counter", NOW), ("text#k", "text", NOW + 1)):
+        item = aws.client("dynamodb").get_item(TableName="de-agent", Key={"pk": {"S": pk}, "sk": {"S": sk}})["Item"]
+        assert item["expires"] == {"N": str(int(expires))}
 
 
 @pytest.mark.parametrize(

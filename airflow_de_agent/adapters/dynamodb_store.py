@@ -11,7 +11,7 @@ Items (pk, sk)::
     incident#ID          incident its fields; `undelivered` while its message is behind
     open#FINGERPRINT     open     the incident that failures of this cause join
 
-and those of `dynamodb_incidents`.
+and those of `dynamodb_incidents` and `dynamodb_memory`.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from airflow_de_agent.adapters.dynamodb_incidents import RACES, DynamoDBIncidents, as_incident, as_record, incident_key
+from airflow_de_agent.adapters.dynamodb_memory import DynamoDBMemory
 from airflow_de_agent.adapters.dynamodb_table import DynamoDBTable, Item, Overtaken, item_key
 from airflow_de_agent.aws.calls import CallFailed, Clients
 from airflow_de_agent.core.errors import SettingsError, StoreError
@@ -35,8 +36,8 @@ from airflow_de_agent.core.incident import REOPEN_SECONDS, ClaimResult, Incident
 ITEM_BYTES = 380_000  # DynamoDB takes 400 KB an item
 
 
-class DynamoDBStore(DynamoDBIncidents):
-    """Keeps claims, records and incidents in one table; see `create_table`.
+class DynamoDBStore(DynamoDBIncidents, DynamoDBMemory):
+    """Keeps claims, records, incidents, counters and texts in one table; see `create_table`.
 
     `retention_days` is how long anything is kept, `call_seconds` how long DynamoDB may take to answer; `clock` gives
     Unix time, for expiry alone.
@@ -146,7 +147,7 @@ class DynamoDBStore(DynamoDBIncidents):
         return opened.id, [self._table.put(values | dataclasses.asdict(opened)), point]
 
     def _bump(self, incident_id: str, record: Record, *, joined: int, closed: bool = False) -> Item:
-        """An incident's message is behind again; its count grows by those who joined, and opens it if it was `closed`."""
+        """An incident's message is behind; its count grows by those who joined, which opens it if it was `closed`."""
         values = {"updated_at": record.diagnosed_at, "undelivered": "yes", "expires": self._expires()}
         counts = {"count": joined, "revision": 1}
         condition, remove = "attribute_exists(pk)", ""

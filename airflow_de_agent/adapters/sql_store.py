@@ -9,33 +9,39 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+import time
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from airflow_de_agent.adapters.sql_tables import create_tables, open_engine
 from airflow_de_agent.core.diagnosis import Diagnosis
 from airflow_de_agent.core.errors import StoreError
 from airflow_de_agent.core.failure import TaskFailure, TaskKey
 from airflow_de_agent.core.incident import REOPEN_SECONDS, ClaimResult, Incident, PostTurn, Record, Vote
 
 if TYPE_CHECKING:
-    from sqlalchemy.engine import Connection, Engine
+    from sqlalchemy.engine import Connection
 
 _INCIDENT_FIELDS = tuple(field.name for field in dataclasses.fields(Incident))
+_FORGOTTEN_AT_ONCE = 100  # a write after a long rest takes no longer than another
 
 
 class SqlStore:
-    """Keeps claims, records, incidents and votes in four tables, which it creates when they are absent.
+    """Keeps claims, records, incidents, votes, and counters and texts, in five tables; creates those that are absent.
+
+    `clock` gives Unix time, for the expiry of counters and texts alone.
 
     Raises:
         StoreError: on every call, when the database cannot be reached or refuses.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, clock: Callable[[], float] = time.time) -> None:
+        self._clock = clock
         with _translated():
-            self._reads = _engine(url)
+            self._reads = open_engine(url)
             self._writes = self._reads.execution_options(de_agent_write=True)
-            self._claims, self._diagnoses, self._incidents, self._votes = _tables(self._writes)
+            tables = create_tables(self._writes)
+        self._claims, self._diagnoses, self._incidents, self._votes, self._memory = tables
 
     def claim(self, key: TaskKey, *, owner: str, now: float, stale_after: float) -> ClaimResult:
         """See `Store.claim`."""
@@ -215,6 +221,43 @@ class SqlStore:
             self._change(db, incident_id, closed_at=now)
             return True
 
+    def add_to_counter(self, name: str, amount: int, *, expires_at: float) -> int:
+        """See `Store.add_to_counter`."""
+        from sqlalchemy import case
+
+        table, row_id = self._memory, f"counter#{name}"
+        so_far = case((table.c.expires_at < self._clock(), 0), else_=table.c.number)
+        with self._transaction() as db:
+            self._keep(db, row_id, expires_at, {"number": amount}, {"number": so_far + amount})
+            number = int(self._row(db, table, row_id)["number"])
+            self._forget_expired(db)
+            return number
+
+    def recall(self, key: str, *, now: float) -> str | None:
+        """See `Store.recall`."""
+        with self._connection() as db:
+            row = self._row(db, self._memory, f"text#{key}")
+        return None if row is None or row["expires_at"] < now else str(row["text"])
+
+    def remember(self, key: str, text: str, *, expires_at: float) -> None:
+        """See `Store.remember`."""
+        with self._transaction() as db:
+            self._keep(db, f"text#{key}", expires_at, {"text": text}, {"text": text})
+            self._forget_expired(db)
+
+    def _keep(self, db: Connection, row_id: str, expires_at: float, new: dict[str, Any], old: dict[str, Any]) -> None:
+        """Write a row of the memory: the `new` values where there is none, else the `old` row's."""
+        insert = self._insert(db, self._memory).values(id=row_id, expires_at=expires_at, **new)
+        db.execute(insert.on_conflict_do_update(index_elements=["id"], set_={"expires_at": expires_at, **old}))
+
+    def _forget_expired(self, db: Connection) -> None:
+        """Delete what has expired; waits for nobody, so that after a write it cannot deadlock with another."""
+        table = self._memory
+        expired = _select(table.c.id).where(table.c.expires_at < self._clock()).limit(_FORGOTTEN_AT_ONCE)
+        ids = db.execute(expired.with_for_update(skip_locked=True)).scalars().all()
+        if ids:
+            db.execute(table.delete().where(table.c.id.in_(ids)))
+
     def _change(self, db: Connection, incident_id: str, **values: Any) -> None:
         """Set values of an incident that its message is to show."""
         table = self._incidents
@@ -233,11 +276,15 @@ class SqlStore:
         return db.execute(query).mappings().first()
 
     def _insert_once(self, db: Connection, table: Any, values: dict[str, Any]) -> None:
+        db.execute(self._insert(db, table).values(**values).on_conflict_do_nothing())
+
+    def _insert(self, db: Connection, table: Any) -> Any:
+        """The dialect's own insert, which may say what to do on a conflict."""
         if db.dialect.name == "postgresql":
             from sqlalchemy.dialects.postgresql import insert
         else:
             from sqlalchemy.dialects.sqlite import insert  # type: ignore[assignment]
-        db.execute(insert(table).values(**values).on_conflict_do_nothing())
+        return insert(table)
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[Connection]:
@@ -254,95 +301,6 @@ def _select(*what: Any) -> Any:
     from sqlalchemy import select
 
     return select(*what)
-
-
-def _engine(url: str) -> Engine:
-    from sqlalchemy import create_engine, event
-    from sqlalchemy.engine import make_url
-    from sqlalchemy.exc import ArgumentError
-
-    try:
-        parsed = make_url(url)
-    except ArgumentError:
-        raise StoreError("store_url is not a SQLAlchemy URL, such as postgresql://user@host/database") from None
-    if parsed.get_backend_name() != "sqlite":
-        return create_engine(parsed, future=True, pool_pre_ping=True)
-    if parsed.database and parsed.database != ":memory:":
-        Path(parsed.database).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    engine = create_engine(parsed, future=True, connect_args={"timeout": 15})
-    event.listen(engine, "connect", _prepare_sqlite)
-    event.listen(engine, "begin", _begin_sqlite)
-    return engine
-
-
-def _prepare_sqlite(connection: Any, _record: Any) -> None:
-    connection.isolation_level = None  # transactions are begun by `_begin_sqlite`, not by the driver
-    connection.execute("PRAGMA journal_mode=WAL")
-    connection.execute("PRAGMA synchronous=NORMAL")
-
-
-def _begin_sqlite(connection: Any) -> None:
-    write = connection.get_execution_options().get("de_agent_write")
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
-
-
-def _tables(engine: Engine) -> tuple[Any, ...]:
-    from sqlalchemy import Column, Float, Index, Integer, MetaData, String, Table, Text
-
-    def text(name: str, length: int = 250, **options: Any) -> Any:
-        return Column(name, String(length), nullable=options.pop("nullable", False), **options)
-
-    meta = MetaData()
-    claims = Table(
-        "de_agent_claims", meta, text("id", 16, primary_key=True), text("owner"), Column("claimed_at", Float)
-    )
-    diagnoses = Table(
-        "de_agent_diagnoses",
-        meta,
-        text("id", 16, primary_key=True),
-        *(text(name) for name in ("dag_id", "run_id", "task_id", "fingerprint")),
-        text("incident_id", index=True),
-        Column("map_index", Integer),
-        Column("try_number", Integer),
-        text("category", 40),
-        Column("diagnosed_at", Float, index=True),
-        Column("failure", Text),
-        Column("diagnosis", Text),
-        Index("de_agent_by_run", "dag_id", "run_id", "task_id"),
-    )
-    incidents = Table(
-        "de_agent_incidents",
-        meta,
-        text("id", 16, primary_key=True),
-        text("fingerprint", index=True),
-        text("open_key", unique=True, nullable=True),
-        text("lead_id", 16),
-        *(Column(name, Float) for name in ("opened_at", "updated_at", "closed_at", "posting_at")),
-        *(Column(name, Integer) for name in ("count", "revision", "shown_revision")),
-        *(Column(name, Integer, default=0) for name in ("helpful", "not_helpful", "reopened")),
-        text("channel"),
-        text("message_ts", 40, index=True),
-        text("posting_by", nullable=True),
-        Column("fixed_by", Text, default=""),
-    )
-    votes = Table(
-        "de_agent_votes",
-        meta,
-        text("incident_id", 16, primary_key=True),
-        text("person", 100, primary_key=True),
-        text("vote", 20),
-    )
-    _create(meta, engine)
-    return claims, diagnoses, incidents, votes
-
-
-def _create(meta: Any, engine: Engine) -> None:
-    from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
-
-    try:
-        meta.create_all(engine)
-    except (IntegrityError, OperationalError, ProgrammingError):
-        meta.create_all(engine)  # another host was creating the same tables; what is there now is not created again
 
 
 def _record_values(record: Record, incident_id: str) -> dict[str, Any]:

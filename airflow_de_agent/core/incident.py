@@ -60,7 +60,7 @@ class Incident:
 
 
 class Store(Protocol):
-    """What keeps claims, records and incidents; SQL and DynamoDB behave alike.
+    """What keeps claims, records, incidents, and for a while counters and texts; SQL and DynamoDB behave alike.
 
     Every call may raise `airflow_de_agent.core.errors.StoreError` when the store cannot be reached.
     """
@@ -134,3 +134,15 @@ class Store(Protocol):
 
     def close(self, incident_id: str, *, now: float) -> bool:
         """Mark an open incident recovered; whether it was open."""
+
+    def add_to_counter(self, name: str, amount: int, *, expires_at: float) -> int:
+        """Add to a counter, atomically over all hosts; its new value.
+
+        One that is absent or has expired begins at 0. It now expires at `expires_at` (Unix seconds, here and below).
+        """
+
+    def recall(self, key: str, *, now: float) -> str | None:
+        """The text kept under a key, or None where there is none or it has expired."""
+
+    def remember(self, key: str, text: str, *, expires_at: float) -> None:
+        """Keep a text under a key; it replaces the former one. Texts and counters of one name are two things."""

@@ -1,0 +1,116 @@
+"""The database of the SQL store: how it is opened, and its tables."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from airflow_de_agent.core.errors import StoreError
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import Engine
+
+
+def open_engine(url: str) -> Engine:
+    """The engine of a SQLAlchemy URL; on SQLite the file's folder is created.
+
+    An engine with the execution option ``de_agent_write`` takes SQLite's lock when a transaction begins.
+
+    Raises:
+        StoreError: it is no URL.
+    """
+    from sqlalchemy import create_engine, event
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import ArgumentError
+
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        raise StoreError("store_url is not a SQLAlchemy URL, such as postgresql://user@host/database") from None
+    if parsed.get_backend_name() != "sqlite":
+        return create_engine(parsed, future=True, pool_pre_ping=True)
+    if parsed.database and parsed.database != ":memory:":
+        Path(parsed.database).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    engine = create_engine(parsed, future=True, connect_args={"timeout": 15})
+    event.listen(engine, "connect", _prepare_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _prepare_sqlite(connection: Any, _record: Any) -> None:
+    connection.isolation_level = None  # transactions are begun by `_begin_sqlite`, not by the driver
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=NORMAL")
+
+
+def _begin_sqlite(connection: Any) -> None:
+    write = connection.get_execution_options().get("de_agent_write")
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+
+
+def create_tables(engine: Engine) -> tuple[Any, ...]:
+    """The tables of claims, diagnoses, incidents, votes and memory; those that are absent are created."""
+    from sqlalchemy import BigInteger, Column, Float, Index, Integer, MetaData, String, Table, Text
+
+    def text(name: str, length: int = 250, **options: Any) -> Any:
+        return Column(name, String(length), nullable=options.pop("nullable", False), **options)
+
+    meta = MetaData()
+    claims = Table(
+        "de_agent_claims", meta, text("id", 16, primary_key=True), text("owner"), Column("claimed_at", Float)
+    )
+    diagnoses = Table(
+        "de_agent_diagnoses",
+        meta,
+        text("id", 16, primary_key=True),
+        *(text(name) for name in ("dag_id", "run_id", "task_id", "fingerprint")),
+        text("incident_id", index=True),
+        Column("map_index", Integer),
+        Column("try_number", Integer),
+        text("category", 40),
+        Column("diagnosed_at", Float, index=True),
+        Column("failure", Text),
+        Column("diagnosis", Text),
+        Index("de_agent_by_run", "dag_id", "run_id", "task_id"),
+    )
+    incidents = Table(
+        "de_agent_incidents",
+        meta,
+        text("id", 16, primary_key=True),
+        text("fingerprint", index=True),
+        text("open_key", unique=True, nullable=True),
+        text("lead_id", 16),
+        *(Column(name, Float) for name in ("opened_at", "updated_at", "closed_at", "posting_at")),
+        *(Column(name, Integer) for name in ("count", "revision", "shown_revision")),
+        *(Column(name, Integer, default=0) for name in ("helpful", "not_helpful", "reopened")),
+        text("channel"),
+        text("message_ts", 40, index=True),
+        text("posting_by", nullable=True),
+        Column("fixed_by", Text, default=""),
+    )
+    votes = Table(
+        "de_agent_votes",
+        meta,
+        text("incident_id", 16, primary_key=True),
+        text("person", 100, primary_key=True),
+        text("vote", 20),
+    )
+    memory = Table(
+        "de_agent_memory",
+        meta,
+        text("id", primary_key=True),
+        Column("number", BigInteger),
+        Column("text", Text),
+        Column("expires_at", Float, index=True),
+    )
+    _create(meta, engine)
+    return claims, diagnoses, incidents, votes, memory
+
+
+def _create(meta: Any, engine: Engine) -> None:
+    from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
+
+    try:
+        meta.create_all(engine)
+    except (IntegrityError, OperationalError, ProgrammingError):
+        meta.create_all(engine)  # another host was creating the same tables; what is there now is not created again
