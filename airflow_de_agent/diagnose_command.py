@@ -19,6 +19,7 @@ from airflow_de_agent.core.incident import Record
 from airflow_de_agent.core.redaction import Redactor
 from airflow_de_agent.investigation import Investigation
 from airflow_de_agent.settings import Settings
+from airflow_de_agent.sources import Places
 
 
 def run(arguments: argparse.Namespace, settings: Settings) -> int:
@@ -31,7 +32,7 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
     began = time.monotonic()
     parts = bootstrap.Parts(settings)
     bootstrap.read_rules(settings.rules_file)  # a mistake in it is an error here, not a warning
-    failure = _of_file(arguments) if arguments.log else _of_host(arguments, on_aws=parts.on_aws)
+    failure = _of_file(arguments) if arguments.log else _of_host(arguments, parts)
     given = _evidence(arguments.evidence, Redactor().redact)
     if arguments.log and isinstance(found := bootstrap.read_log(failure), Evidence):
         if not arguments.log.is_file():
@@ -92,23 +93,41 @@ def _key(arguments: argparse.Namespace) -> TaskKey:
     return TaskKey(arguments.dag_id, arguments.run_id, arguments.task_id, arguments.map_index, number)
 
 
-def _of_host(arguments: argparse.Namespace, *, on_aws: bool) -> TaskFailure:
+def _of_host(arguments: argparse.Namespace, parts: bootstrap.Parts) -> TaskFailure:
     """The task instance as Airflow's database has it, else by its ids alone, to be looked up in AWS."""
-    key = _key(arguments)
+    key, places = _key(arguments), parts.places()
     try:
         from airflow_de_agent.airflow import run_state
 
         failure = run_state.task_failure(*key[:4], arguments.try_number, source="cli")
     except ImportError:
         failure = None
-        if not on_aws:
+        if places is None:
             raise DeAgentError(
                 "there is neither an Airflow nor AWS access here to look a task instance up; use --log, "
                 "or set [de_agent] mwaa_environment and AWS credentials"
             ) from None
-    if failure is None and not on_aws:
+    if failure is None and places is None:
         raise DeAgentError(f"there is no task instance {key.label} in run {key.run_id}")
-    return failure or TaskFailure(key, "cli")
+    return failure or _of_mwaa(key, places, known_try=arguments.try_number is not None)
+
+
+def _of_mwaa(key: TaskKey, places: Places | None, *, known_try: bool) -> TaskFailure:
+    """A task instance by its ids, with the times and the try that MWAA's Airflow tells where it can be asked."""
+    failure = TaskFailure(key, "cli")
+    if places is None or not places.mwaa_environment:
+        return failure
+    from airflow_de_agent import tools
+
+    found = tools.get_dag_run_status(
+        places.clients("mwaa"), environment=places.mwaa_environment, dag_id=key.dag_id, run_id=key.run_id
+    )
+    for row in found.rows:
+        if row.get("task_id") == key.task_id and row.get("map_index", -1) == key.map_index:
+            number = key.try_number if known_try else row.get("try_number") or key.try_number
+            times = {"start_date": str(row.get("start_date") or ""), "failed_at": str(row.get("end_date") or "")}
+            return dataclasses.replace(failure, key=key._replace(try_number=number), **times)
+    return failure
 
 
 def _evidence(path: Path | None, redact: offline.Redact) -> tuple[Evidence, ...]:

@@ -27,7 +27,12 @@ def run(python: Path, script: str, home: Path, **environment: str) -> str:
     kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
     extra = {"AIRFLOW_HOME": str(home), "AIRFLOW__CORE__LOAD_EXAMPLES": "False", "DE_AGENT_IDLE_SECONDS": "1"}
     done = subprocess.run(
-        [str(python), "-c", script], env=kept | extra | environment, cwd=home, capture_output=True, text=True, timeout=120
+        [str(python), "-c", script],
+        env=kept | extra | environment,
+        cwd=home,
+        capture_output=True,
+        text=True,
+        timeout=120,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout

@@ -1,0 +1,209 @@
+"""The deeper answer, through drainer and command line: evidence from AWS, a model that answers, lies or dies."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_de_agent.settings import Settings
+from tests import aws_servers, gemini_server
+from tests.airflow_host import ROOT
+from tests.gemini_server import GeminiServer
+from tests.test_collect import KEY
+from tests.test_spool import Desk, desk, failure
+from tests.test_tools import DAY, GROUP, KILLED, LOAD_ERROR, STREAM, failed_query, put_log
+
+aws, redshift, mwaa, database = aws_servers.aws, aws_servers.redshift, aws_servers.mwaa, aws_servers.database
+__all__ = ["desk"]
+
+LOG = f"""[{DAY}T11:59:58.000+0000] {{redshift_data.py:100}} INFO - copying orders
+[{DAY}T11:59:59.000+0000] {{taskinstance.py:3312}} ERROR - Task failed with exception
+Traceback (most recent call last):
+  File "/usr/local/airflow/dags/sales.py", line 12, in copy_orders
+    raise RedshiftDataQueryFailedError(query)
+RedshiftDataQueryFailedError: COPY failed, query id 99120877
+"""
+
+
+def command(home: Path, *arguments: str, **environment: str) -> dict[str, Any]:
+    """What `de-agent` prints as JSON."""
+    kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+    done = subprocess.run(
+        [sys.executable, "-m", "airflow_de_agent.cli", *arguments, "--format", "json"],
+        env=kept | {"AIRFLOW_HOME": str(home), "PYTHONPATH": str(ROOT)} | environment,
+        cwd=home,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    answer: dict[str, Any] = json.loads(done.stdout)
+    return answer
+
+
+def model(server: GeminiServer, **more: str) -> dict[str, str]:
+    return {"GEMINI_API_KEY": "key-of-the-tests", "DE_AGENT_GEMINI_BASE_URL": server.url, **more}
+
+
+def test_a_task_instance_is_diagnosed_from_aws_alone(aws, redshift, mwaa, tmp_path: Path) -> None:
+    """Without an Airflow and without a log file the ids suffice: the Redshift row is quoted as the proof."""
+    put_log(aws.client("logs"), STREAM, [LOG])
+    redshift.sql(failed_query(99120877, "COPY orders", "Delimiter not found") + LOAD_ERROR)
+    secret = json.dumps({"cluster_id": "analytics", "database": "warehouse"})
+    aws.client("secretsmanager").create_secret(Name="de-agent/redshift", SecretString=secret)
+    found = command(
+        tmp_path,
+        *("diagnose", "--dag-id", KEY.dag_id, "--run-id", KEY.run_id, "--task-id", KEY.task_id),
+        AWS_ENDPOINT_URL=aws.url,
+        DE_AGENT_TASK_LOG_GROUP=GROUP,
+        DE_AGENT_MWAA_ENVIRONMENT="prod-3",
+        **{name.upper(): value for name, value in aws_servers.CREDENTIALS.items() if name != "region_name"},
+        AWS_DEFAULT_REGION=aws_servers.CREDENTIALS["region_name"],
+    )
+    assert found["category"] == "data_quality"
+    quotes = [quote for quote in found["evidence"] if quote["source"] == "redshift"]
+    assert "Delimiter not found" in quotes[0]["quote"]
+
+
+def test_a_lambda_line_is_quoted(aws, mwaa, tmp_path: Path) -> None:
+    """The function named in the log is looked at in the time of the try, and its own log line proves the cause."""
+    times = {"start_date": f"{DAY}T11:50:00Z", "end_date": f"{DAY}T12:00:00Z"}
+    for row in mwaa.captured["v2"]["task_instances"]:
+        row.update(dag_run_id=KEY.run_id, dag_id=KEY.dag_id, task_id=KEY.task_id, try_number=1, **times)
+    line = "ValueError: Lambda function execution resulted in error: arn:aws:lambda:eu-west-1:1:function:inventory"
+    put_log(aws.client("logs"), STREAM, [f"[{DAY}T11:59:59.000+0000] {{lambda.py:1}} ERROR - {line}"])
+    put_log(aws.client("logs"), "s", KILLED, group="/aws/lambda/inventory")
+    found = command(
+        tmp_path,
+        *("diagnose", "--dag-id", KEY.dag_id, "--run-id", KEY.run_id, "--task-id", KEY.task_id),
+        AWS_ENDPOINT_URL=aws.url,
+        DE_AGENT_TASK_LOG_GROUP=GROUP,
+        DE_AGENT_MWAA_ENVIRONMENT="prod-3",
+        **{name.upper(): value for name, value in aws_servers.CREDENTIALS.items() if name != "region_name"},
+        AWS_DEFAULT_REGION=aws_servers.CREDENTIALS["region_name"],
+    )
+    assert [quote["source"] for quote in found["evidence"]].count("lambda_errors") >= 1
+
+
+def log_file(tmp_path: Path) -> Path:
+    path = tmp_path / "task.log"
+    path.write_text(LOG)
+    return path
+
+
+def test_the_model_answers_from_a_log_file(tmp_path: Path) -> None:
+    """A key in the environment is all it takes, and the record tells what it cost."""
+    with GeminiServer() as server:
+        found = command(tmp_path, "diagnose", "--log", str(log_file(tmp_path)), **model(server))
+    assert found["engine"] == "gemini"
+    assert found["tokens"] > 0
+    assert len(server.requests) == 1
+    assert server.breaches == []
+
+
+def test_the_same_failure_again_costs_nothing(tmp_path: Path) -> None:
+    """The second diagnosis comes from the store."""
+    with GeminiServer() as server:
+        for _ in range(2):
+            found = command(tmp_path, "diagnose", "--log", str(log_file(tmp_path)), **model(server))
+        assert found["engine"] == "gemini"
+        assert found["tokens"] == 0
+        assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("behaviour", ["hangs", "resets", "html", "wrong_schema", "unsafe", "wrong_language"])
+def test_whatever_the_model_does_there_is_an_answer(tmp_path: Path, behaviour: str) -> None:
+    """The rules' diagnosis stands, by the deadline, and the gap is named."""
+    with GeminiServer(getattr(gemini_server, behaviour)) as server:
+        began = time.monotonic()
+        more = model(server, DE_AGENT_DEADLINE_SECONDS="4")
+        found = command(tmp_path, "diagnose", "--log", str(log_file(tmp_path)), **more)
+    assert found["engine"] == "rules"
+    assert any(gap.startswith("gemini:") for gap in found["evidence_gaps"])
+    assert found["seconds"] < 6 and time.monotonic() - began < 30
+
+
+def test_offline_asks_nobody(tmp_path: Path) -> None:
+    """With --offline and with --print-prompt no request is made."""
+    with GeminiServer() as server:
+        found = command(tmp_path, "diagnose", "--log", str(log_file(tmp_path)), "--offline", **model(server))
+        assert found["engine"] == "rules"
+        arguments = ["diagnose", "--log", str(log_file(tmp_path)), "--print-prompt"]
+        done = subprocess.run(
+            [sys.executable, "-m", "airflow_de_agent.cli", *arguments],
+            env=os.environ | model(server), capture_output=True, text=True, check=True, cwd=ROOT,
+        )  # fmt: skip
+        assert "RedshiftDataQueryFailedError: COPY failed" in done.stdout
+        assert server.requests == []
+
+
+def deep(desk: Desk, server: GeminiServer) -> None:
+    """Let the drainer of this desk use a model."""
+    desk.settings = Settings.from_json(desk.settings.to_json() | {"gemini_base_url": server.url, "idle_seconds": 5})
+    handover = desk.handover
+    handover["connections"]["gemini"] = {"password": "key-of-the-tests"}  # type: ignore[index]
+    desk.start = lambda: __import__("airflow_de_agent.drainer", fromlist=["x"]).ensure_running(  # type: ignore[method-assign]
+        desk.spool, lambda: handover
+    )
+
+
+def test_the_first_message_is_edited_by_the_model(desk: Desk) -> None:
+    """The rules speak at once; the model's answer takes the place of theirs in the same message."""
+
+    def slowly(request: gemini_server.Request) -> gemini_server.Response:
+        time.sleep(2)
+        return gemini_server.faithful(request)
+
+    with GeminiServer(slowly) as server:
+        deep(desk, server)
+        desk.put(failure())
+        desk.start()
+        desk.wait(lambda: desk.slack.texts() != [])
+        assert "gemini" not in json.dumps(desk.slack.messages)
+        desk.wait(lambda: desk.slack.count("chat.update") > 0)
+    assert len(desk.slack.messages) == 1
+    assert len(server.requests) == 1
+
+
+def test_a_storm_costs_one_call(desk: Desk) -> None:
+    """Sixty failures of one cause: one message, one question to the model."""
+    with GeminiServer() as server:
+        deep(desk, server)
+        desk.put(*(failure(number) for number in range(60)))
+        desk.start()
+        desk.wait(lambda: desk.keys() == list(range(60)), seconds=60)
+        desk.wait(lambda: not desk.spool.pending())
+        time.sleep(1.5)
+    assert len(server.requests) == 1
+    assert len(desk.slack.messages) == 1
+
+
+def test_what_was_sent_can_be_shown_and_replayed(desk: Desk, tmp_path: Path) -> None:
+    """`show --prompt` prints the words that went out; `replay` runs the bundle again."""
+    with GeminiServer() as server:
+        deep(desk, server)
+        desk.put(failure())
+        desk.start()
+        desk.wait(lambda: len(server.requests) == 1 and not desk.spool.pending())
+        environment = {"DE_AGENT_STORE_URL": desk.settings.store_url, "PATH": os.environ["PATH"]}
+        identity = failure().key.diagnosis_id
+        shown = subprocess.run(
+            [sys.executable, "-m", "airflow_de_agent.cli", "show", identity, "--prompt"],
+            env=environment, capture_output=True, text=True, check=True, cwd=ROOT,
+        ).stdout  # fmt: skip
+        assert shown.rstrip().endswith(server.requests[0].prompt.rstrip()[-200:])
+        bundle = subprocess.run(
+            [sys.executable, "-m", "airflow_de_agent.cli", "show", identity, "--bundle"],
+            env=environment, capture_output=True, text=True, check=True, cwd=ROOT,
+        ).stdout  # fmt: skip
+        (tmp_path / "bundle.json").write_text(bundle)
+        found = command(tmp_path, "replay", str(tmp_path / "bundle.json"), **model(server))
+    assert found["engine"] == "gemini"
+    assert len(server.requests) == 2
