@@ -129,6 +129,7 @@ _BOT_MARK = {"bot_id": BOT["bot_id"]}
 
 def _wrong(arguments: dict[str, Any]) -> bool:
     blocks = arguments.get("blocks") or []
+    blocks = json.loads(blocks) if isinstance(blocks, str) else blocks  # as Slack's own notifier sends them
     return bool(blocks and slack_limits.broken(blocks, arguments.get("text", "")))
 
 

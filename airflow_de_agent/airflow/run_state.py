@@ -161,7 +161,7 @@ def task_failure(
         row = next((r for r in rows if r.task_id == task_id and r.map_index == map_index), None)
         if row is None:
             return None
-        failure = _of_row(row, None, source)
+        failure = _of_row(row, _serialized(dag_id, session).get(task_id), source)
         if try_number is not None:
             key = failure.key._replace(try_number=try_number)
             base = compat.option("logging", "base_log_folder")
@@ -195,6 +195,14 @@ def recent_failures(hours: int) -> tuple[list[TaskFailure], list[str]]:
             return [_of_row(row, None, "sweep") for row in rows], []
     except RuntimeError as exc:
         return [], [f"failed task instances could not be listed: {exc}"]
+
+
+def _serialized(dag_id: str, session: Any) -> Mapping[str, Any]:
+    """The tasks of a DAG as Airflow's database keeps them; none where it has none."""
+    from airflow.models.serialized_dag import SerializedDagModel
+
+    row = SerializedDagModel.get(dag_id, session=session)
+    return row.dag.task_dict if row is not None else {}
 
 
 def _log_text(row: Any, try_number: int) -> str:
