@@ -122,6 +122,12 @@ def test_every_path_named_as_code_exists(page: Path) -> None:
         assert (ROOT / name).exists(), f"{page.name}: {name}"
 
 
+def test_every_benchmark_is_in_the_readme() -> None:
+    """Whoever wants a figure finds the command that prints it."""
+    readme = read(ROOT / "README.md")
+    assert [script.name for script in (ROOT / "bench").glob("*.py") if f"bench/{script.name}" not in readme] == []
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_make_target_in_the_docs_exists(page: Path) -> None:
     """`make X` in the docs is a rule of the Makefile."""
