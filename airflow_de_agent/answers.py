@@ -9,36 +9,47 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import difflib
+import json
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from airflow_de_agent import report, tools
 from airflow_de_agent.aws.calls import CallFailed
-from airflow_de_agent.collect import Places
 from airflow_de_agent.core import follow_up, listing, render
 from airflow_de_agent.core.blocks import code, words
+from airflow_de_agent.core.bundle import Bundle
 from airflow_de_agent.core.diagnosis import Diagnosis
 from airflow_de_agent.core.errors import DeAgentError
 from airflow_de_agent.core.failure import TaskFailure, TaskKey, TaskState
 from airflow_de_agent.core.incident import Incident, Record, Store
 from airflow_de_agent.core.mention import Command, Period, period
 from airflow_de_agent.core.render import Message
+from airflow_de_agent.sources import Places
 
 Progress = Callable[[str], object]
+BUNDLE_SECONDS = 30 * 86400
+
+
+class Made(NamedTuple):
+    """A diagnosis made anew, its fingerprint, and what it was made from, as JSON."""
+
+    diagnosis: Diagnosis
+    fingerprint: str
+    bundle: str
 
 
 @dataclasses.dataclass(frozen=True)
 class Answers:
     """Answers commands.
 
-    `diagnose` makes a diagnosis and its fingerprint anew, until a deadline (monotonic, in seconds). `clock` gives Unix
-    time; `seconds` is how long an answer may take, `incident_seconds` how long an incident stays open.
+    `diagnose` makes a diagnosis anew within so many seconds. `clock` gives Unix time; `seconds` is how long an answer
+    may take, `incident_seconds` how long an incident stays open.
     """
 
     open_store: Callable[[], Store]
     places: Places
-    diagnose: Callable[[TaskFailure, float], tuple[Diagnosis, str]]
+    diagnose: Callable[[TaskFailure, float], Made]
     clock: Callable[[], float]
     seconds: float = 25.0
     incident_seconds: float = 3600.0
@@ -113,10 +124,14 @@ class Answers:
         return render.message(record, incident or _alone(record))
 
     def _of_incident(self, incident: Incident, question: str) -> Message:
-        lead = self.open_store().get(incident.lead_id)
+        store = self.open_store()
+        lead = store.get(incident.lead_id)
         if lead is None:
             return listing.said("What was stored of this incident has expired.")
-        return follow_up.answer(question, lead, incident) if question else render.details(lead, incident)
+        if not question:
+            return render.details(lead, incident)
+        kept = store.recall(f"bundle-{lead.id}", now=self.clock())
+        return follow_up.answer(question, lead, incident, Bundle.from_json(json.loads(kept)).evidence if kept else ())
 
     def _ask(self, command: Command, incident: Incident | None, progress: Progress) -> Message:
         del progress
@@ -145,10 +160,13 @@ class Answers:
 
     def _kept(self, failure: TaskFailure) -> Message:
         began = time.monotonic()
-        diagnosis, mark = self.diagnose(failure, began + self.seconds)
-        diagnosis = dataclasses.replace(diagnosis, seconds=round(time.monotonic() - began, 3))
-        record = Record(failure, diagnosis, mark, self.clock())
-        incident = self.open_store().add(record, window=self.incident_seconds)
+        made = self.diagnose(failure, self.seconds)
+        diagnosis = dataclasses.replace(made.diagnosis, seconds=round(time.monotonic() - began, 3))
+        store, now = self.open_store(), self.clock()
+        first = store.find(failure.key)
+        record = Record(failure, diagnosis, first.fingerprint if first else made.fingerprint, now)
+        incident = store.add(record, window=self.incident_seconds)
+        store.remember(f"bundle-{record.id}", made.bundle, expires_at=now + BUNDLE_SECONDS)
         return render.message(dataclasses.replace(record, incident_id=incident.id), incident)
 
     def _failed_in_airflow(self, command: Command) -> TaskFailure | Message:

@@ -1,46 +1,186 @@
-"""What the companion Lambda is made of, chosen from settings, environment and secrets."""
+"""What the companion Lambda is made of, and what it does with a mention, a reaction, a click and the clock.
+
+Rules kept here: every piece of work may be cut off and come again; a person gets one answer, be it that there is none;
+what waiting cannot mend is recorded and not tried again.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
-from airflow_de_agent.collect import Places, collect
-from airflow_de_agent.core import offline
-from airflow_de_agent.core.diagnosis import Diagnosis
-from airflow_de_agent.core.failure import TaskFailure
-from airflow_de_agent.core.fingerprint import fingerprint
-from airflow_de_agent.core.redaction import Redactor
-from airflow_de_agent.core.second_opinion import Complete, second_opinion
+from airflow_de_agent.adapters.slack_thread import SlackThread
+from airflow_de_agent.answers import Answers
+from airflow_de_agent.core import listing, mention, render
+from airflow_de_agent.core.blocks import words
+from airflow_de_agent.core.errors import StoreError
+from airflow_de_agent.core.incident import Incident, Vote
 
-# what is kept of the time for an answer, so that a model may still be asked after the evidence is read
-MODEL_SHARE = 0.5
-Diagnose = Callable[[TaskFailure, float], tuple[Diagnosis, str]]
+Body = Mapping[str, Any]
+_REACTIONS: Mapping[str, Vote] = {
+    "+1": "helpful",
+    "thumbsup": "helpful",
+    "-1": "not_helpful",
+    "thumbsdown": "not_helpful",
+}
+_CLICKS: Mapping[str, Vote] = {render.HELPFUL: "helpful", render.NOT_HELPFUL: "not_helpful"}
+NOTE_LENGTH = 500
 
 
-def diagnoser(places: Places, complete: Complete | None, log_token_budget: int) -> Diagnose:
-    """A diagnosis from AWS alone: collect, distil, rules, and the model where there is one."""
+@dataclasses.dataclass(frozen=True)
+class Companion:
+    """Answers in Slack. `count` counts what happened, by name, for metrics."""
 
-    def diagnose(failure: TaskFailure, deadline: float) -> tuple[Diagnosis, str]:
-        redact = Redactor().redact
-        left = max(deadline - time.monotonic(), 1.0)
-        until = deadline - left * MODEL_SHARE if complete else deadline
-        found = collect(failure, places, deadline=until, redact=redact)
-        logs = [item for item in found if item.source == "task_log" and item.lines]
-        rest = tuple(item for item in found if item not in logs)
-        chunks = ["\n".join(line.text for item in logs for line in item.lines).encode()] if logs else []
-        diagnosis, log = offline.diagnose_log(chunks, failure, rest, log_token_budget, redact=redact)
-        if complete is not None:
-            evidence = (*offline.from_log(log), *offline.from_failure(failure), *rest)
-            diagnosis = second_opinion(
-                failure,
-                evidence,
-                diagnosis,
-                complete=complete,
-                deadline=deadline,
-                clock=time.monotonic,
-                today=time.strftime("%Y-%m-%d", time.gmtime()),
-            ).diagnosis
-        return diagnosis, fingerprint(failure, log, diagnosis)
+    answers: Answers
+    slack: SlackThread
+    count: Callable[[str, float], object]
 
-    return diagnose
+    def mentioned(self, body: Body) -> None:
+        """Answer a mention in its thread.
+
+        Raises:
+            SlackError: Slack did not take the answer.
+        """
+        event = body["event"]
+        channel, thread = str(event["channel"]), str(event.get("thread_ts") or event["ts"])
+        command = mention.parse(str(event.get("text") or ""))
+        reply = self.slack.conversation(channel, thread, str(body["event_id"]))
+        incident = self._incident_of(channel, str(event.get("thread_ts") or ""))
+        began = time.monotonic()
+        answer = self.answers.answer(command, incident, lambda text: reply.say(listing.said(text)))
+        reply.say(answer)
+        self.count(f"Mention_{command.name}", 1)
+        self.count("AnswerSeconds", time.monotonic() - began)
+        if answer.incident_id:
+            self._refresh(answer.incident_id)
+
+    def reacted(self, body: Body) -> None:
+        """Count 👍 and 👎 on an incident's message as feedback; taking them back withdraws it."""
+        event = body["event"]
+        vote = _REACTIONS.get(str(event.get("reaction")).partition("::")[0])
+        item = event.get("item") or {}
+        incident = self._incident_of(str(item.get("channel")), str(item.get("ts"))) if vote else None
+        if incident is not None and vote:
+            self._vote(incident, str(event["user"]), vote if event["type"] == "reaction_added" else "")
+
+    def clicked(self, body: Body) -> None:
+        """Do what a button asks: note a vote, or diagnose again.
+
+        Raises:
+            SlackError: Slack did not take the answer.
+        """
+        action = body["actions"][0]
+        incident = self.answers.open_store().incident(str(action.get("value")))
+        if incident is None:
+            return
+        if action["action_id"] in _CLICKS:
+            self._vote(incident, str(body["user"]["id"]), _CLICKS[action["action_id"]])
+        elif action["action_id"] == render.AGAIN:
+            reply = self.slack.conversation(incident.channel, incident.message_ts, str(action["action_ts"]))
+            reply.say(self.answers.again(incident, lambda text: reply.say(listing.said(text))))
+            self._refresh(incident.id)
+
+    def noted(self, body: Body) -> None:
+        """Keep what a person wrote into the form as the cure, and show it in the thread."""
+        view = body["view"]
+        incident = self.answers.open_store().incident(str(view.get("private_metadata")))
+        note = str(view["state"]["values"]["note"]["text"].get("value") or "").strip()[:NOTE_LENGTH]
+        if incident is None or not note:
+            return
+        self.answers.open_store().note_fix(incident.id, note=note)
+        self.count("FixesNoted", 1)
+        reply = self.slack.conversation(incident.channel, incident.message_ts, str(view["id"]))
+        reply.say(listing.said(f"Noted as the cure: “{words(note, NOTE_LENGTH)}”. It is shown when this fails again."))
+        self._refresh(incident.id)
+
+    def ask_for_note(self, body: Body) -> None:
+        """Open the form; within three seconds of the click.
+
+        Raises:
+            SlackError: Slack did not take the form.
+        """
+        self.slack.open_form(str(body["trigger_id"]), note_form(str(body["actions"][0]["value"])))
+
+    def _vote(self, incident: Incident, person: str, vote: Vote) -> None:
+        self.answers.open_store().vote(incident.id, person=person, vote=vote)
+        self.count(f"Feedback_{vote or 'withdrawn'}", 1)
+        self._refresh(incident.id)
+
+    def _incident_of(self, channel: str, message_ts: str) -> Incident | None:
+        try:
+            return self.answers.open_store().incident_of(channel, message_ts) if message_ts else None
+        except StoreError:
+            return None  # the answer will say that the store is away
+
+    def _refresh(self, incident_id: str) -> None:
+        """Bring an incident's message up to date; the sweep does it where Slack does not take it now."""
+        store = self.answers.open_store()
+        incident = store.incident(incident_id)
+        lead = store.get(incident.lead_id) if incident else None
+        if incident is None or lead is None or not incident.message_ts:
+            return
+        self.slack.replace(render.message(lead, incident), incident.channel, incident.message_ts)
+        store.shown(incident.id, revision=incident.revision)
+
+    def swept(self, states: Callable[[str, str], Sequence[Mapping[str, Any]]]) -> dict[str, int]:
+        """What the clock asks for: messages that are behind, incidents that recovered.
+
+        `states` gives the task instances of a run (rows with ``task_id``, ``map_index`` and ``state``).
+
+        Raises:
+            SlackError: Slack did not take a message.
+        """
+        store, now = self.answers.open_store(), self.answers.clock()
+        recovered = [i for i in close_recovered(store, states, now) if i.message_ts]
+        for incident in recovered:
+            reply = self.slack.conversation(incident.channel, incident.message_ts, f"recovered-{incident.reopened}")
+            reply.say(render.state_entry(incident))
+        due = store.undelivered()
+        for incident in due:
+            self._deliver(incident)
+        return {"recovered": len(recovered), "delivered": len(due)}
+
+    def _deliver(self, incident: Incident) -> None:
+        if incident.message_ts:
+            self._refresh(incident.id)
+            return
+        store = self.answers.open_store()
+        lead = store.get(incident.lead_id)
+        turn = store.begin_post(incident.id, owner="sweep", now=self.answers.clock(), stale_after=120.0)
+        if lead is not None and turn != "no":
+            message = render.message(lead, incident)
+            channel, ts = self.slack.post(message, lead.failure.slack_channel, look_first=turn == "again")
+            store.shown(incident.id, revision=incident.revision, channel=channel, message_ts=ts)
+
+
+def close_recovered(
+    store: Any, states: Callable[[str, str], Sequence[Mapping[str, Any]]], now: float, days: float = 7.0
+) -> list[Incident]:
+    """Close the incidents whose task instances have all succeeded since; those that were closed now."""
+    closed = []
+    known: dict[tuple[str, str], Mapping[tuple[str, int], str]] = {}
+    for incident in store.incidents(since=now - days * 86400, still_open=True):
+        keys = {record.failure.key[:4] for record in store.members(incident.id)}
+        for run in {key[:2] for key in keys} - known.keys():
+            rows = states(*run)
+            known[run] = {(str(row["task_id"]), int(row.get("map_index", -1))): str(row.get("state")) for row in rows}
+        over = keys and all(known[key[:2]].get(key[2:]) == "success" for key in keys)
+        if over and store.close(incident.id, now=now) and (after := store.incident(incident.id)):
+            closed.append(after)
+    return closed
+
+
+def note_form(incident_id: str) -> dict[str, Any]:
+    """The form behind “Fixed by …”."""
+    field = {"type": "plain_text_input", "action_id": "text", "multiline": True, "max_length": NOTE_LENGTH}
+    label = {"type": "plain_text", "text": "What fixed it?"}
+    return {
+        "type": "modal",
+        "callback_id": render.FIXED_BY,
+        "private_metadata": incident_id,
+        "title": {"type": "plain_text", "text": "Fixed by …"},
+        "submit": {"type": "plain_text", "text": "Note it"},
+        "blocks": [{"type": "input", "block_id": "note", "label": label, "element": field}],
+    }

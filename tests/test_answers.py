@@ -8,14 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from airflow_de_agent import companion
 from airflow_de_agent.adapters.sql_store import SqlStore
 from airflow_de_agent.answers import Answers
-from airflow_de_agent.collect import Places
 from airflow_de_agent.core.errors import StoreError
+from airflow_de_agent.core.evidence import Evidence
 from airflow_de_agent.core.failure import CapturedException
 from airflow_de_agent.core.incident import Incident, Record
 from airflow_de_agent.core.mention import parse
+from airflow_de_agent.investigation import Investigation
+from airflow_de_agent.lambda_parts import maker
+from airflow_de_agent.sources import Places
 from tests import aws_servers, slack_limits
 from tests.test_render import FAILURE, RECORD, check_snapshot
 from tests.test_tools import put_log
@@ -35,7 +37,12 @@ def store(tmp_path: Path) -> SqlStore:
 @pytest.fixture
 def answers(store: SqlStore, aws: aws_servers.AwsServer, mwaa: aws_servers.MwaaApi) -> Answers:
     places = Places(aws.client, task_log_group=GROUP, mwaa_environment="prod-3")
-    return Answers(lambda: store, places, companion.diagnoser(places, None, 4000), lambda: NOW)
+    return Answers(
+        lambda: store,
+        places,
+        maker(Investigation(lambda failure: Evidence.unavailable("task_log", "not here"), places, None)),
+        lambda: NOW,
+    )
 
 
 def known(store: SqlStore, record: Record = RECORD, at: float = NOW - 600) -> Incident:

@@ -71,7 +71,7 @@ class Slack:
         from slack_sdk.errors import SlackApiError, SlackClientError
 
         try:
-            if method == "conversations.history":  # Slack takes JSON for what writes only
+            if method.startswith("conversations."):  # Slack takes JSON for what writes only
                 return self._opened().api_call(method, params=arguments)
             return self._opened().api_call(method, json=arguments)
         except SlackApiError as exc:
@@ -83,8 +83,8 @@ class Slack:
         from slack_sdk import WebClient
 
         if self._client is None:
-            more = {"base_url": self._base_url} if self._base_url else {}
-            self._client = WebClient(self._token, timeout=_TIMEOUT_SECONDS, **more)
+            base_url = self._base_url or WebClient.BASE_URL
+            self._client = WebClient(self._token, base_url=base_url, timeout=_TIMEOUT_SECONDS)
         return self._client
 
 

@@ -7,10 +7,11 @@ the stored evidence; every text goes through `blocks`.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from airflow_de_agent.core import blocks
 from airflow_de_agent.core.blocks import code, words
+from airflow_de_agent.core.evidence import Evidence
 from airflow_de_agent.core.incident import Incident, Record
 from airflow_de_agent.core.plain import last_cure, rerun_told, times_told
 from airflow_de_agent.core.render import Message, details
@@ -23,10 +24,10 @@ _DULL = re.compile(
 _MOST = 8
 
 
-def answer(question: str, record: Record, incident: Incident) -> Message:
-    """What the stored evidence says to a question; the whole of it where no part fits."""
+def answer(question: str, record: Record, incident: Incident, evidence: Sequence[Evidence] = ()) -> Message:
+    """What the stored diagnosis and its `evidence` say to a question; the whole diagnosis where no part fits."""
     told = [part for pattern, tell in _TOPICS if pattern.search(question) for part in tell(record, incident)]
-    told += list(_lines_about(question, record))
+    told += list(_lines_about(question, record, evidence))
     if not told:
         return details(record, incident)
     return Message(blocks.unescaped("\n".join(told)), blocks.fitted(map(blocks.section, told)), incident.id)
@@ -84,12 +85,12 @@ _TOPICS: tuple[tuple[re.Pattern[str], Callable[[Record, Incident], Iterator[str]
 )
 
 
-def _lines_about(question: str, record: Record) -> Iterator[str]:
+def _lines_about(question: str, record: Record, evidence: Sequence[Evidence]) -> Iterator[str]:
     """Stored lines that share the question's telling words, the most telling ones first."""
     said = (word.lower().strip(".") for word in _WORD.findall(question[:1000]))
     asked = {word for word in said if not _DULL.fullmatch(word)}
     scored = []
-    for number, (source, line) in enumerate(_stored_lines(record)):
+    for number, (source, line) in enumerate(_stored_lines(record, evidence)):
         shared = sum(word in line.lower() for word in asked)
         if shared:
             scored.append((-shared, number, source, line))
@@ -97,8 +98,9 @@ def _lines_about(question: str, record: Record) -> Iterator[str]:
         yield f"{source}: {code(line, 400)}"
 
 
-def _stored_lines(record: Record) -> Iterator[tuple[str, str]]:
+def _stored_lines(record: Record, evidence: Sequence[Evidence]) -> Iterator[tuple[str, str]]:
     failure = record.failure
+    yield from ((f"{words(item.source, 60)} line {line.number}", line.text) for item in evidence for line in item.lines)
     for exception in failure.exceptions:
         yield "exception", f"{exception.type}: {exception.message}"
     yield from (("log", line) for line in failure.log_tail.splitlines())

@@ -1,0 +1,79 @@
+"""Slack's Web API in a thread: reply once, show progress in the same message, ask with a form."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from airflow_de_agent.adapters.slack import Slack
+from airflow_de_agent.core.errors import SlackError
+from airflow_de_agent.core.render import Message
+
+_EVENT = "de_agent_reply"
+
+
+class SlackThread(Slack):
+    """What the companion says.
+
+    Raises:
+        SlackError: on every call, when Slack refuses or cannot be reached.
+    """
+
+    def conversation(self, channel: str, thread_ts: str, mark: str) -> Conversation:
+        """A reply in a thread, known by its `mark` (an event id), so that it is there once."""
+        return Conversation(self, channel, thread_ts, mark)
+
+    def send(self, message: Message, channel: str, thread_ts: str, mark: str) -> str:
+        """Post a message in a thread; its timestamp. Text alone, where Slack does not like the blocks."""
+        metadata = {"event_type": _EVENT, "event_payload": {"mark": mark}}
+        where = {"channel": channel, "thread_ts": thread_ts, "metadata": metadata, "unfurl_links": False}
+        return str(self._written("chat.postMessage", message, where)["ts"])
+
+    def replace(self, message: Message, channel: str, message_ts: str) -> None:
+        """Replace a message, as `send` sends it."""
+        self._written("chat.update", message, {"channel": channel, "ts": message_ts})
+
+    def said(self, channel: str, thread_ts: str, mark: str) -> str:
+        """The timestamp of the reply with this mark; empty where there is none."""
+        where = {"channel": channel, "ts": thread_ts, "limit": 200, "include_all_metadata": True}
+        try:
+            thread = self._call("conversations.replies", **where)
+        except SlackError as exc:
+            if exc.retry_after is not None:
+                raise
+            return ""  # a thread that cannot be read may still be written to
+        for item in thread["messages"]:
+            if item.get("metadata", {}).get("event_payload", {}).get("mark") == mark:
+                return str(item["ts"])
+        return ""
+
+    def open_form(self, trigger_id: str, view: dict[str, Any]) -> None:
+        """Open a form for the person who clicked, within three seconds of the click."""
+        self._call("views.open", trigger_id=trigger_id, view=view)
+
+    def _written(self, method: str, message: Message, where: dict[str, Any]) -> Any:
+        try:
+            return self._call(method, text=message.fallback, blocks=list(message.blocks), **where)
+        except SlackError as exc:
+            if "invalid_blocks" not in str(exc):
+                raise
+            return self._call(method, text=message.fallback, blocks=[], **where)
+
+
+@dataclasses.dataclass
+class Conversation:
+    """One reply, which shows progress first and the answer in the end."""
+
+    slack: SlackThread
+    channel: str
+    thread_ts: str
+    mark: str
+    _ts: str = ""
+
+    def say(self, message: Message) -> None:
+        """Post the reply, or replace what it says so far, also what a run that was cut off had said."""
+        self._ts = self._ts or self.slack.said(self.channel, self.thread_ts, self.mark)
+        if self._ts:
+            self.slack.replace(message, self.channel, self._ts)
+        else:
+            self._ts = self.slack.send(message, self.channel, self.thread_ts, self.mark)
