@@ -55,8 +55,8 @@ def show(host: airflow_host.AirflowHost) -> int:
     slowest = max(d["seconds"] for d in found.values())
     missing = sorted(set(dags) - {d["dag_id"] for d in found.values()})
     say(f"{len(found)} diagnoses of {len(dags)} DAGs; the slowest answer took {slowest:.1f} s after its failure")
-    view = f"http://127.0.0.1:{host.port}/de-agent/ui"
-    say(f"the view: {view} (or the Diagnose tab of any task instance); keep it up with `make demo KEEP=1`")
+    view = f"http://127.0.0.1:{host.port}/dags/example_domino"
+    say(f"the view: tab Diagnose at {view}, or of any run or task instance; keep it up with `make demo KEEP=1`")
     if missing:
         say(f"without a diagnosis: {', '.join(missing)}; look at {host.home}")
         return 1
