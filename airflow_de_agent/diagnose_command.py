@@ -125,8 +125,12 @@ def _of_mwaa(key: TaskKey, places: Places | None, *, known_try: bool) -> TaskFai
     for row in found.rows:
         if row.get("task_id") == key.task_id and row.get("map_index", -1) == key.map_index:
             number = key.try_number if known_try else row.get("try_number") or key.try_number
-            times = {"start_date": str(row.get("start_date") or ""), "failed_at": str(row.get("end_date") or "")}
-            return dataclasses.replace(failure, key=key._replace(try_number=number), **times)
+            return dataclasses.replace(
+                failure,
+                key=key._replace(try_number=number),
+                start_date=str(row.get("start_date") or ""),
+                failed_at=str(row.get("end_date") or ""),
+            )
     return failure
 
 

@@ -34,7 +34,7 @@ def run(settings: Settings) -> list[str]:
         callback.see_to_it(settings)
     else:
         drainer.drain_foreground(settings)
-    said.append(f"{len(failures)} task instances failed in the last {SINCE_HOURS} hours; those not diagnosed yet will be")
+    said.append(f"{len(failures)} task instances failed within {SINCE_HOURS} hours; those not diagnosed yet will be")
     said.append(f"{waiting} entries were waiting and are worked on")
     return said
 

@@ -72,7 +72,8 @@ def main() -> None:
         for major in (3, 2):
             held, seconds = measure(major, uri, Path(directory, f"airflow{major}"))
             notifier = statistics.median(held["SlackNotifier"])
-            print(f"\nAirflow {major}, {TASKS} task processes each      held ms: p50    p95  ÷ SlackNotifier   task s: p50")
+            print(f"\nAirflow {major}, {TASKS} task processes each")
+            print(f"  {'':<38} held ms: p50    p95  ÷ SlackNotifier   task s: p50")
             for way in WAYS:
                 p50 = statistics.median(held[way]) if held[way] else 0.0
                 p95 = quantile(held[way], 0.95) if held[way] else 0.0

@@ -136,7 +136,9 @@ class AirflowHost:
             command, env=self.environment, cwd=self.home, capture_output=True, text=True, timeout=timeout
         )
         if check and done.returncode:
-            raise RuntimeError(f"{command} exited with {done.returncode}:\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}")
+            raise RuntimeError(
+                f"{command} exited with {done.returncode}:\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
+            )
         return done.stdout
 
     def de_agent(self, *command: str, check: bool = True) -> str:

@@ -160,7 +160,7 @@ print("alive")
 
 
 def test_the_policy_attaches_once_and_after_the_users_own(python: Path, tmp_path: Path) -> None:
-    """User callbacks stay first; an explicit one of ours is not doubled; the tag opts out; applying twice adds nothing."""
+    """User callbacks stay first; an explicit one of ours is not doubled; the tag opts out; twice adds nothing."""
     script = """
 import datetime
 from airflow.settings import dag_policy, task_policy
@@ -200,7 +200,8 @@ def test_a_broken_agent_leaves_airflow_alone(python: Path, tmp_path: Path) -> No
 import sys
 class Broken:
     def find_spec(self, name, path=None, target=None):
-        if name.startswith("airflow_de_agent.") and not name.endswith((".airflow", ".policy", ".provider", ".settings")):
+        kept = (".airflow", ".policy", ".provider", ".settings")
+        if name.startswith("airflow_de_agent.") and not name.endswith(kept):
             if name not in ("airflow_de_agent.core", "airflow_de_agent.core.errors"):
                 raise ImportError("broken: " + name)
 sys.meta_path.insert(0, Broken())

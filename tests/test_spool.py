@@ -153,7 +153,7 @@ def test_the_drainer_is_nobodys_child_and_holds_nothing(desk: Desk) -> None:
         status = Path(f"/proc/{pid}/status").read_text()
         assert f"PPid:\t{os.getpid()}\n" not in status
         assert os.getsid(pid) != os.getsid(0)
-        targets = {os.readlink(fd) for fd in Path(f"/proc/{pid}/fd").iterdir()}
+        targets = {str(fd.readlink()) for fd in Path(f"/proc/{pid}/fd").iterdir()}
         assert str(Path(held.name)) not in targets
 
 

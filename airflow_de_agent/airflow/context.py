@@ -198,4 +198,5 @@ def text_of(value: Any) -> str:
 
 
 def now() -> str:
+    """The time, in ISO 8601 and UTC."""
     return datetime.datetime.now(datetime.timezone.utc).isoformat()

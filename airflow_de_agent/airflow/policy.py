@@ -12,7 +12,6 @@ from typing import Any
 
 from airflow.policies import hookimpl
 
-
 log = logging.getLogger(__name__)
 OPT_OUT_TAG = "no-de-agent"
 

@@ -25,7 +25,8 @@ class Evidence:
     `source` is ``task_log``, ``exception``, ``run_state``, ``recent_runs``, ``redshift``, ``lambda_errors`` or a name
     of that kind; quotes refer to it. `rows` are the structured form where the source has one; `lines` are always there
     when something was found, so that every quote can be checked and linked. `reason` says why it is unavailable, or
-    what is missing of it, and `cure` what would mend that (an IAM action and resource, a GRANT, a setting). `seconds` is what asking cost.
+    what is missing of it, and `cure` what would mend that (an IAM action and resource, a GRANT, a setting). `seconds`
+    is what asking cost.
     """
 
     source: str

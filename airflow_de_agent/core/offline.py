@@ -34,7 +34,8 @@ def diagnose_log(
 ) -> tuple[Diagnosis, TaskLog]:
     """Distil a log (raw bytes, in pieces of any size) to `budget` tokens and diagnose it by rules.
 
-    `extra_rules` are a user's own. `redact` is given where `evidence` went through it as well, so that equal secrets keep equal placeholders.
+    `extra_rules` are a user's own. `redact` is given where `evidence` went through it as well, so that equal secrets
+    keep equal placeholders.
     """
     log = distil(chunks, redact=redact or Redactor().redact, budget=budget)
     diagnosis = rules.diagnose(failure, log, evidence, extra_rules=extra_rules)

@@ -49,7 +49,12 @@ def slack_notifier():
     return SlackNotifier(text="{{ ti.task_id }} failed", channel="#bench")
 
 
-WAYS = {"no callback": None, "capture": capture, "capture and start": capture_and_start, "SlackNotifier": slack_notifier}
+WAYS = {
+    "no callback": None,
+    "capture": capture,
+    "capture and start": capture_and_start,
+    "SlackNotifier": slack_notifier,
+}
 
 for way, make in WAYS.items():
     with DAG(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import os
 import sys
+from pathlib import Path
 
 try:
     from airflow.sdk import DAG, task
@@ -15,10 +16,8 @@ except ImportError:
 
 def in_task_process() -> bool:
     """A task process shows its command line or title; the DAG processor's and the scheduler's are others."""
-    with open("/proc/self/cmdline") as file:
-        title = file.read().replace("\0", " ")
-    with open(f"/proc/{os.getppid()}/cmdline") as file:
-        parent = file.read().replace("\0", " ")
+    title = Path("/proc/self/cmdline").read_text().replace("\0", " ")
+    parent = Path(f"/proc/{os.getppid()}/cmdline").read_text().replace("\0", " ")
     words = f"{title} {parent} {' '.join(sys.argv)}"
     return "airflow worker" in words or "tasks run" in words or "task supervisor" in words or "celeryd" in words
 
