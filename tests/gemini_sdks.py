@@ -1,7 +1,7 @@
 """Run the adapter's tests under every Gemini SDK that an MWAA version pins, each in an environment of its own.
 
 ``python tests/gemini_sdks.py`` (`.ci/run` calls it) builds what is missing under ``.venv/`` and ends with 1 if any
-version fails. ``uv`` must be on the path.
+version fails.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
+UV = ROOT / ".venv" / "uv" / "bin" / "uv"
 # The pins of Airflow 2.11.0, 3.0.6, 2.11.2, 3.2.1 and 3.3.1 on MWAA, the newest, and the SDK that went before.
 SDKS = (
     "google-genai==1.2.0",
@@ -33,9 +34,9 @@ def environment(sdk: str) -> Path:
     name = sdk.replace("==", "-").replace(">=", "-").partition(",")[0]
     python = ROOT / ".venv" / name / "bin" / "python"
     if not python.exists():
-        subprocess.run(["uv", "venv", "-q", "--python", "3.11", str(python.parents[1])], check=True)
+        subprocess.run([UV, "venv", "-q", "--python", sys.executable, python.parents[1]], check=True)
         subprocess.run(
-            ["uv", "pip", "install", "-q", "--python", str(python), sdk, "pytest", "pytest-timeout"], check=True
+            [UV, "pip", "install", "-q", "--python", str(python), sdk, "pytest", "pytest-timeout"], check=True
         )
     return python
 
