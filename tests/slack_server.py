@@ -23,13 +23,14 @@ BOT = {"user_id": "UBOT", "bot_id": "BBOT", "user": "de-agent", "team": "T", "te
 
 
 class SlackServer:
-    """`messages` are those that stand in the channels; `calls` all that was asked, with its time."""
+    """`messages` are those that stand in the channels; `calls` all that was asked; `refused` what came too fast."""
 
     def __init__(self) -> None:
         self.messages: list[dict[str, Any]] = []
         self.calls: list[tuple[float, str, dict[str, Any]]] = []
         self.refuse: Callable[[str, dict[str, Any]], dict[str, Any] | None] = lambda method, arguments: None
         self.per_second_and_channel: float | None = None
+        self.refused: list[str] = []
         self.delay = 0.0
         self.url = ""
         self._lock = threading.Lock()
@@ -55,6 +56,7 @@ class SlackServer:
                 headers = refusal.pop("headers", {})
                 return status, headers, {"ok": False, **refusal}
             if self._too_fast(method, arguments):
+                self.refused.append(method)
                 return 429, {"Retry-After": "1"}, {"ok": False, "error": "ratelimited"}
             return 200, {}, self._do(method, arguments)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
 from airflow_de_agent.adapters import console
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from slack_sdk import WebClient
 
 _TIMEOUT_SECONDS = 10
+PACE_SECONDS = 1.05
 _UNAUTHORISED = {"invalid_auth", "not_authed", "account_inactive", "token_revoked", "token_expired"}
 _PASSING = {"ratelimited", "internal_error", "fatal_error", "service_unavailable", "request_timeout"}
 _EVENT = "de_agent_incident"
@@ -27,6 +29,7 @@ class Slack:
     def __init__(self, token: str, channel: str, base_url: str, fallback: console.Console) -> None:
         self._token, self._channel, self._base_url, self._fallback = token, channel, base_url, fallback
         self._client: WebClient | None = None
+        self._posted_at: dict[str, float] = {}
 
     def post(self, message: Message, channel: str, *, look_first: bool) -> tuple[str, str]:
         """Post a message; its channel id and timestamp.
@@ -41,6 +44,7 @@ class Slack:
             self.edit(message, wanted, former)
             return wanted, former
         metadata = {"event_type": _EVENT, "event_payload": {"incident_id": message.incident_id}}
+        self._keep_pace(wanted)
         sent = self._call(
             "chat.postMessage", channel=wanted, metadata=metadata, unfurl_links=False, **_content(message)
         )
@@ -57,6 +61,11 @@ class Slack:
             self._fallback.edit(message, channel, message_ts)
         else:
             self._call("chat.update", channel=channel, ts=message_ts, **_content(message))
+
+    def _keep_pace(self, channel: str) -> None:
+        """Wait until Slack takes a further message in a channel: one a second, or it refuses."""
+        time.sleep(max(self._posted_at.get(channel, -PACE_SECONDS) + PACE_SECONDS - time.monotonic(), 0.0))
+        self._posted_at[channel] = time.monotonic()
 
     def _former(self, channel_id: str, incident_id: str, other_than: str = "") -> str:
         """The timestamp of an earlier message of the incident, empty where there is none."""

@@ -1,0 +1,69 @@
+"""A storm of failures in Slack: one message for each cause, counters that end right, no faster than Slack allows."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from pathlib import Path
+
+from airflow_de_agent.adapters.console import Console
+from airflow_de_agent.adapters.slack import Slack
+from airflow_de_agent.adapters.sql_store import SqlStore
+from airflow_de_agent.core.agent import Agent
+from airflow_de_agent.core.evidence import Evidence
+from airflow_de_agent.core.failure import CapturedException, Frame, TaskFailure, TaskKey
+from tests import slack_server
+
+MANY, FEW = 1000, 20
+IN_CODE = (Frame("/opt/airflow/dags/etl.py", 12, "load", "rows = read(order)"),)
+CAUSES = (
+    CapturedException(
+        "psycopg2.OperationalError",
+        'connection to server at "dwh.example.com" (10.1.2.3), port 5439 failed: Connection refused',
+        IN_CODE,
+    ),
+    CapturedException("KeyError", "'order_id'", IN_CODE),
+)
+
+
+def storm() -> list[TaskFailure]:
+    """A thousand failures of one cause with twenty of another among them."""
+    causes = [CAUSES[1] if n % 51 == 0 and n // 51 < FEW else CAUSES[0] for n in range(MANY + FEW)]
+    return [
+        TaskFailure(
+            TaskKey(f"dag_{n % 7}", "r1", f"task_{n}"), "task", f"2026-11-22T03:00:{n % 60:02}+00:00", exceptions=(c,)
+        )
+        for n, c in enumerate(causes)
+    ]
+
+
+def test_a_storm_is_two_messages(slack: slack_server.SlackServer, tmp_path: Path) -> None:
+    """Of 1,020 failures come two messages that end at 1,000 and 20, edited at most once a second, and no refusal."""
+    slack.per_second_and_channel = 1.0
+    store = SqlStore(f"sqlite:///{tmp_path / 'd.db'}")
+    agent = Agent(
+        open_store=lambda: store,
+        read_log=lambda failure: Evidence.unavailable("task_log", "it has no file on this host."),
+        messenger=Slack(slack_server.TOKEN, "#oncall", slack.url, Console(lambda text: None)),
+        clock=time.time,
+        complain=lambda text: None,
+        owner="host",
+        incident_seconds=3600.0,
+    )
+    for failure in storm():
+        agent.handle(failure)
+    until = time.monotonic() + 60
+    while store.undelivered() and time.monotonic() < until:
+        agent.deliver_due()
+        time.sleep(0.1)
+    first_lines = sorted(text.partition("\n")[0] for text in slack.texts())
+    assert len(first_lines) == 2
+    assert sum(f"and {MANY - 1:,} more task instances" in line for line in first_lines) == 1
+    assert sum(f"and {FEW - 1} more task instances" in line for line in first_lines) == 1
+    edits: dict[str, list[float]] = {}
+    for at, method, arguments in slack.calls:
+        if method == "chat.update":
+            edits.setdefault(arguments["ts"], []).append(at)
+    for times in edits.values():
+        assert all(later - earlier > 0.9 for earlier, later in itertools.pairwise(times))
+    assert slack.refused == []
