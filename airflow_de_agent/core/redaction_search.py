@@ -1,0 +1,153 @@
+"""Where the literals of the redaction table stand in a text.
+
+A short text is searched for each literal in turn: that needs nothing built. A long one is read two characters at a
+time: taken for UTF-16, each pair of letters is one character, and one class of such characters tells where a literal
+may stand. Of every literal the class holds two pairs, one for where it begins at an even place and one for an odd one.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from functools import cache
+from itertools import product
+
+from airflow_de_agent.core.redaction_table import NAMES, SHAPES
+
+SHORT = 100_000  # characters; below it, looking for each literal beats building the class of pairs
+ADDRESS = 600  # characters before an @ that may belong to it
+# These matter only before an @, which is rarer than they are; an @ itself is looked for as this one.
+BEFORE_AT = ("://", ":\\/\\/", "thin:", "sqlplus", "sqlldr")
+LITERALS = tuple(dict.fromkeys(literal for shape in SHAPES for literal in shape.literals if literal not in BEFORE_AT))
+LITERALS += (*NAMES, "PRIVATE KEY")
+ANY = tuple(map(chr, range(128)))
+ALPHABET = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-~."
+# Pairs of the literals, from the commonest in task logs on, and those that need a neighbour to be worth a look.
+COMMON = """
+in er lo py on as es ti -1 en sk al ed st ag te id re li ge ne pa nt am oc /a s/ ec de ho se ar to ce fi na
+cu et ro at th da el ve ac si ut k_ d_ it ch co om s. ng pr ct e. ck _t ss rt sh ba 1/ e_ ri im ur la r. t_
+ts ea ap mo ki be ic od r_ oa tu ub og of _p ke ft is ok ls eb ks so tc p_ a2 s_ 34 ie 41 9. cr 29 pt ql 48
+sq m_ fc 13 pm gi lf pi ld
+"""
+WEAK = ("as", "sk", "re", "ec", "ho", "ut", "k_", "ss", "ap", "la", "ur", "ea")
+Owners = dict[str, list[tuple[str, int, bool]]]
+
+
+def hits(text: str, *, long: bool) -> Iterator[tuple[int, str]]:
+    """(position, literal) for every literal; those of one literal in ascending order. `long`: see the module."""
+    yield from _pair_hits(text) if long else _plain_hits(text)
+    if "@" in text:
+        yield from _at_hits(text)
+
+
+def finds(text: str, literal: str) -> Iterator[int]:
+    """Where a string stands in a text."""
+    at = text.find(literal)
+    while at >= 0:
+        yield at
+        at = text.find(literal, at + len(literal))
+
+
+def _plain_hits(text: str) -> Iterator[tuple[int, str]]:
+    lowered = _lower(text)
+    for literal in LITERALS:
+        where = lowered if literal.islower() else text
+        if literal in where:
+            for at in finds(where, literal):
+                yield at, literal
+
+
+def _lower(text: str) -> str:
+    """In lower case and of the same length: one letter's lower case is longer."""
+    return text.lower() if text.isascii() else text.replace("\u0130", "I").lower()
+
+
+def _at_hits(text: str) -> Iterator[tuple[int, str]]:
+    for start, end in _before_at(text):
+        before = _lower(text[start:end])
+        for literal in BEFORE_AT:
+            if literal in before:
+                for at in finds(before, literal):
+                    yield start + at, literal
+    for at in finds(text, "@//"):
+        yield at, "@//"
+
+
+def _before_at(text: str) -> Iterator[tuple[int, int]]:
+    """What stands before each @; where several stand close together, before them all."""
+    at = text.find("@")
+    while at >= 0:
+        end = at
+        while (further := text.rfind("@", end + 1, end + ADDRESS)) >= 0:
+            end = further
+        yield max(0, at - ADDRESS), end
+        at = text.find("@", end + 1)
+
+
+def _pair_hits(text: str) -> Iterator[tuple[int, str]]:
+    pattern, owners = _pairs()
+    lowered = _lower(text)
+    data = text.encode("ascii", "replace")  # one byte for each character, so that places stay
+    for match in pattern.finditer((data + b" " * (len(data) % 2)).decode("utf-16-le")):
+        pair = match.start() * 2
+        for literal, offset, lower in owners[match[0]]:
+            if (lowered if lower else text).startswith(literal, pair - offset) and pair >= offset:
+                yield pair - offset, literal
+
+
+@cache
+def _pairs() -> tuple[re.Pattern[str], Owners]:
+    """The class of pairs, and by pair: (literal, the pair's offset in it, whether in any case)."""
+    owners: Owners = {}
+    neighbours: dict[str, set[tuple[str, str]]] = {}
+    for literal in LITERALS:
+        for pair, offset in _rarest(literal):
+            for way in _ways(pair, literal.islower()):
+                owners.setdefault(_wide(way), []).append((literal, offset, literal.islower()))
+            if pair in WEAK:
+                beside = literal[offset - 1 : offset], literal[offset + 2 : offset + 3]
+                neighbours.setdefault(pair, set()).add(beside)
+    return re.compile(f"[{''.join(owners)}]{_neighbourly(neighbours)}"), owners
+
+
+def _rarest(literal: str) -> Iterator[tuple[str, int]]:
+    """The rarest pairs of a literal, one at an even offset and one at an odd one."""
+    for shift in (0, 1):
+        pairs = [(literal[i : i + 2], i) for i in range(shift, len(literal) - 1, 2)]
+        if pairs:
+            yield min(pairs, key=lambda pair: _commonness(pair[0]))
+        else:  # of two characters only: whatever follows belongs to the pair
+            yield from ((literal[1] + following, 1) for following in ALPHABET)
+
+
+def _commonness(pair: str) -> int:
+    at = COMMON.find(pair)
+    return -at if at >= 0 else -len(COMMON)
+
+
+def _ways(text: str, any_case: bool) -> set[str]:
+    return set(map("".join, product(*({c, c.upper()} if any_case else {c} for c in text)))) if text else set()
+
+
+def _wide(pair: str) -> str:
+    """Two characters as the one that UTF-16 makes of them."""
+    return pair.encode().decode("utf-16-le")
+
+
+def _neighbourly(weak: dict[str, set[tuple[str, str]]]) -> str:
+    """A common pair counts only beside the letter that one of its literals has before it, or after it."""
+    choices = [f"(?<!{_class(weak)})"]
+    for pair, sides in weak.items():
+        for before, after in sorted(sides):
+            beside = ""
+            if before:
+                ranges = (f"{_wide(chr(0) + way)}-{_wide(chr(127) + way)}" for way in sorted(_ways(before, True)))
+                beside = f"(?<=[{''.join(ranges)}].)"
+            if after and (not before or pair == "k_"):
+                beside += f"(?={_class(way + any_ for way in _ways(after, True) for any_ in ANY)})"
+            choices.append(f"(?<={_wide(pair)}){beside}")
+    return f"(?:{'|'.join(choices)})"
+
+
+def _class(pairs: Iterable[str]) -> str:
+    return f"[{re.escape(''.join(map(_wide, pairs)))}\uffff]"
