@@ -22,7 +22,7 @@ def task_policy(task: Any) -> None:
     try:
         from airflow_de_agent.airflow import callback, compat
 
-        if _wanted(getattr(task, "dag", None)):
+        if wanted(getattr(task, "dag", None)):
             _append(task, "on_failure_callback", callback.diagnose_on_failure)
             if compat.settings().diagnose_retries:
                 _append(task, "on_retry_callback", callback.diagnose_on_retry)
@@ -36,14 +36,15 @@ def dag_policy(dag: Any) -> None:
     try:
         from airflow_de_agent.airflow import callback
 
-        if _wanted(dag):
+        if wanted(dag):
             _append(dag, "on_failure_callback", callback.diagnose_run_on_failure)
             dag.has_on_failure_callback = True  # computed when the DAG was made, before this policy
     except Exception as exc:
         _say(exc)
 
 
-def _wanted(dag: Any) -> bool:
+def wanted(dag: Any) -> bool:
+    """Whether the failures of a DAG are to be diagnosed by themselves; None: a DAG that is not known."""
     from airflow_de_agent.airflow import compat
 
     return compat.settings().attach and OPT_OUT_TAG not in (getattr(dag, "tags", None) or ())

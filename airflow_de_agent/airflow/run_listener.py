@@ -12,7 +12,7 @@ from typing import Any
 
 from airflow.listeners import hookimpl
 
-from airflow_de_agent.airflow import callback
+from airflow_de_agent.airflow import callback, policy
 from airflow_de_agent.airflow.run_state import failures_of_rows
 
 log = logging.getLogger(__name__)
@@ -22,6 +22,7 @@ log = logging.getLogger(__name__)
 def on_dag_run_failed(dag_run: Any, msg: str) -> None:
     """Record the failed task instances of a run."""
     try:
-        callback.record_run(failures_of_rows(dag_run.task_instances, {}))
+        if policy.wanted(getattr(dag_run, "dag", None)):
+            callback.record_run(failures_of_rows(dag_run.task_instances, {}))
     except Exception as exc:  # the scheduler must not notice
         log.warning("de-agent could not record this failed run: %s: %s", type(exc).__name__, exc)
