@@ -40,8 +40,8 @@ Answer = dict[str, Any]
 BODY_BYTES = 256_000  # Slack's own are far below
 HAND_OVER_SECONDS = {True: 1.2, False: 0.4}  # the first time (a connection is to be made), and later
 
-logger = Logger(service="de-agent", level="INFO")
-metrics = Metrics(namespace="DEAgent", service="de-agent")
+logger = Logger(level="INFO")
+metrics = Metrics(namespace="DEAgent")
 logging.getLogger("slack_bolt").setLevel(logging.CRITICAL)  # it logs bodies and signatures of refused requests
 
 

@@ -28,6 +28,8 @@ from airflow_de_agent.investigation import Investigation
 from airflow_de_agent.settings import Settings
 from airflow_de_agent.sources import Places
 
+Count = Callable[[str, float], object]
+
 
 def of_environment(settings: Settings) -> Settings:
     """The settings, with the log group that Amazon MWAA gives the tasks of the named environment."""
@@ -36,7 +38,7 @@ def of_environment(settings: Settings) -> Settings:
     return dataclasses.replace(settings, task_log_group=f"airflow-{settings.mwaa_environment}-Task")
 
 
-def companion(parts: Parts, count: Callable[[str, float], object]) -> Companion:
+def companion(parts: Parts, count: Count) -> Companion:
     """What answers in Slack; `count` counts what happened.
 
     Raises:
@@ -46,10 +48,10 @@ def companion(parts: Parts, count: Callable[[str, float], object]) -> Companion:
     slack = SlackThread(
         slack_secret(parts).bot_token, settings.slack_channel, settings.slack_base_url, Console(lambda text: None)
     )
-    return Companion(answers(parts), slack, count)
+    return Companion(answers(parts, count), slack, count)
 
 
-def answers(parts: Parts) -> Answers:
+def answers(parts: Parts, count: Count) -> Answers:
     """What commands are answered with."""
     settings = parts.settings
     places = parts.places() or Places(parts.clients)
@@ -57,18 +59,21 @@ def answers(parts: Parts) -> Answers:
     return Answers(
         parts.store,
         places,
-        maker(investigation),
+        maker(investigation, count),
         time.time,
         float(settings.deadline_seconds),
         settings.incident_minutes * 60.0,
     )
 
 
-def maker(investigation: Investigation) -> Callable[[TaskFailure, float], Made]:
+def maker(investigation: Investigation, count: Count) -> Callable[[TaskFailure, float], Made]:
     """Makes a diagnosis within so many seconds, with its fingerprint and what it was made from."""
 
     def make(failure: TaskFailure, seconds: float) -> Made:
         diagnosis, bundle = investigation(failure, seconds=seconds)
+        count(f"Diagnosed_{diagnosis.category.value}", 1)
+        count("Tokens", diagnosis.tokens)
+        count("CostUsd", float(diagnosis.model_call.get("cost_usd") or 0.0))
         return Made(diagnosis, _mark(bundle), json.dumps(bundle.to_json()))
 
     return make

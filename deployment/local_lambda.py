@@ -157,6 +157,7 @@ def sample_environment(url: str, directory: str) -> dict[str, str]:
         "SLACK_VERIFICATION_TOKEN": "sample-verification-token",
         "DE_AGENT_STORE_URL": f"sqlite:///{Path(directory) / 'diagnoses.db'}",
         "POWERTOOLS_METRICS_DISABLED": "true",
+        "POWERTOOLS_SERVICE_NAME": "de-agent-local",
     }
 
 

@@ -40,7 +40,10 @@ def answers(store: SqlStore, aws: aws_servers.AwsServer, mwaa: aws_servers.MwaaA
     return Answers(
         lambda: store,
         places,
-        maker(Investigation(lambda failure: Evidence.unavailable("task_log", "not here"), places, None)),
+        maker(
+            Investigation(lambda failure: Evidence.unavailable("task_log", "not here"), places, None),
+            lambda name, value: None,
+        ),
         lambda: NOW,
     )
 

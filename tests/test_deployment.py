@@ -1,0 +1,160 @@
+"""What is deployed: a template without findings, least privilege, and a package that needs no Airflow."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from airflow_de_agent import settings
+from airflow_de_agent.adapters.dynamodb_table import INDEXES
+from airflow_de_agent.core import mention
+from deployment import prune, sign_sample
+from tests import iam_policies
+
+ROOT = Path(__file__).parents[1]
+DEPLOYMENT = ROOT / "deployment"
+# what AWS gives no resource for: only statements of the caller's own session are meant, by condition
+NO_RESOURCE = {"redshift-data:CancelStatement", "redshift-data:DescribeStatement", "redshift-data:GetStatementResult"}
+
+
+def resource(name: str) -> dict[str, Any]:
+    found: dict[str, Any] = iam_policies.template()["Resources"][name]["Properties"]
+    return found
+
+
+def as_list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def test_the_template_has_no_findings() -> None:
+    """cfn-lint, which knows SAM, finds nothing."""
+    command = [str(Path(sys.executable).with_name("cfn-lint")), str(DEPLOYMENT / "template.yaml")]
+    linted = subprocess.run(command, capture_output=True, text=True)
+    assert (linted.stdout, linted.returncode) == ("", 0), linted.stderr
+
+
+@pytest.mark.parametrize("name", ["function", "mwaa"])
+def test_privileges_are_least(name: str) -> None:
+    """No action has a wildcard, and no resource is one that could be named."""
+    for statement in iam_policies.policies()[name]["Statement"]:
+        actions, resources = as_list(statement["Action"]), as_list(statement["Resource"])
+        assert not any("*" in action for action in actions), statement["Sid"]
+        assert all(resource.startswith("arn:aws:") for resource in resources) or set(actions) <= NO_RESOURCE
+        assert "*" not in resources or "Condition" in statement
+
+
+def test_the_policies_cover_what_is_called() -> None:
+    """Each operation of the instruments and the store is allowed to the function; Airflow may not invoke it."""
+    allowed = {
+        name: {action for statement in policy["Statement"] for action in as_list(statement["Action"])}
+        for name, policy in iam_policies.policies().items()
+    }
+    asked = {"logs:GetLogEvents", "logs:FilterLogEvents", "logs:DescribeLogStreams", "airflow:InvokeRestApi",
+             "redshift-data:ExecuteStatement", "secretsmanager:GetSecretValue", "dynamodb:Query"}  # fmt: skip
+    assert asked <= allowed["function"] & allowed["mwaa"]
+    assert "lambda:InvokeFunction" in allowed["function"] - allowed["mwaa"]
+
+
+def test_the_table_is_the_one_of_the_store() -> None:
+    """Keys, indexes and expiry are those that the store uses."""
+    table = resource("Table")
+    indexes = {
+        index["IndexName"]: tuple(key["AttributeName"] for key in index["KeySchema"])
+        for index in table["GlobalSecondaryIndexes"]
+    }
+    assert indexes == INDEXES
+    assert [key["AttributeName"] for key in table["KeySchema"]] == ["pk", "sk"]
+    assert table["TimeToLiveSpecification"] == {"AttributeName": "expires", "Enabled": True}
+    assert table["PointInTimeRecoverySpecification"]["PointInTimeRecoveryEnabled"] is True
+
+
+def test_the_function_is_configured_by_settings_that_exist() -> None:
+    """Each DE_AGENT_ variable is an option; the handler is where the template says."""
+    function = resource("Function")
+    options = {f"DE_AGENT_{name.upper()}" for name in settings.Settings().to_json()}
+    given = {name for name in function["Environment"]["Variables"] if name.startswith("DE_AGENT_")}
+    assert given <= options
+    assert function["Handler"] == "airflow_de_agent.lambda_handler.handler"
+    assert function["AutoPublishAlias"] == "live" and function["Architectures"] == ["arm64"]
+
+
+def test_the_dashboard_is_json() -> None:
+    """It shows invocations, errors, duration, cost and tokens, diagnoses by category, and feedback."""
+    body = iam_policies.resolved(resource("Dashboard")["DashboardBody"], {})
+    titles = " ".join(widget["properties"]["title"] for widget in json.loads(body)["widgets"])
+    for shown in ("Invocations", "Error rate", "Duration", "tokens", "category", "Feedback"):
+        assert shown in titles
+
+
+@pytest.mark.parametrize("environment", ["test", "prod"])
+def test_both_environments_are_configured(environment: str) -> None:
+    """samconfig.toml names only parameters of the template; test posts to its own channel."""
+    text = (DEPLOYMENT / "samconfig.toml").read_text()
+    section = text.partition(f"[{environment}.deploy.parameters]")[2].partition("\n[")[0]
+    given = dict(line.strip(' ",').split("=", 1) for line in section.splitlines() if line.startswith('    "'))
+    assert set(given) <= set(iam_policies.template()["Parameters"])
+    assert given["Environment"] == environment
+    assert f'stack_name = "de-agent-{environment}"' in section
+    assert environment == "prod" or given["SlackChannel"] == "#de-agent-test"
+
+
+def test_slack_is_asked_for_no_more_than_is_used() -> None:
+    """The scopes are the five that the calls need; the events are those that are listened to."""
+    manifest = yaml.safe_load((DEPLOYMENT / "slack_manifest.yaml").read_text())
+    scopes = {"app_mentions:read", "channels:history", "chat:write", "chat:write.public", "reactions:read"}
+    assert set(manifest["oauth_config"]["scopes"]["bot"]) == scopes
+    subscribed = manifest["settings"]["event_subscriptions"]
+    assert subscribed["bot_events"] == ["app_mention", "reaction_added", "reaction_removed"]
+    assert subscribed["request_url"] == manifest["settings"]["interactivity"]["request_url"]
+
+
+def test_the_package_needs_neither_airflow_nor_sqlalchemy() -> None:
+    """The function starts with what its requirements file names, and nothing of the Airflow room."""
+    names = [
+        line.split(">")[0] for line in (DEPLOYMENT / "requirements.txt").read_text().splitlines() if line[0] != "#"
+    ]
+    assert not {"apache-airflow", "SQLAlchemy"} & set(names)
+    code = (
+        "import sys; sys.modules.update(dict.fromkeys(['airflow', 'sqlalchemy', 'yaml', 'airflow_de_agent.airflow',"
+        " 'airflow_de_agent.ui'])); from airflow_de_agent import lambda_handler, lambda_parts;"
+        " from airflow_de_agent.adapters import dynamodb_store, gemini"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+
+
+def test_pruning_leaves_what_is_called(tmp_path: Path) -> None:
+    """Of botocore's data the services that are called stay."""
+    for service in ("dynamodb", "ec2", "logs"):
+        (tmp_path / "botocore" / "data" / service / "v1").mkdir(parents=True)
+        (tmp_path / "botocore" / "data" / service / "v1" / "service.json").write_text("{}")
+    (tmp_path / "botocore" / "data" / "endpoints.json").write_text("{}")
+    assert prune.prune(tmp_path) == 6
+    assert sorted(path.name for path in (tmp_path / "botocore" / "data").iterdir()) == [
+        "dynamodb",
+        "endpoints.json",
+        "logs",
+    ]
+    assert prune.prune(tmp_path / "botocore" / "data") == 6
+
+
+def test_the_sample_is_signed_afresh() -> None:
+    """The command prints the event that Slack would send now, each time with an id of its own."""
+    environment = {"SLACK_SIGNING_SECRET": "s", "PATH": ""}
+    command = [sys.executable, str(DEPLOYMENT / "sign_sample.py"), "--text", "<@U0BOT> status sales_etl"]
+    first, second = (
+        json.loads(subprocess.run(command, env=environment, capture_output=True, check=True, text=True).stdout)
+        for _ in range(2)
+    )
+    timestamp = first["headers"]["x-slack-request-timestamp"]
+    assert abs(int(timestamp) - time.time()) < 60
+    assert first["headers"]["x-slack-signature"] == sign_sample.signature("s", timestamp, first["body"])
+    bodies = [json.loads(event["body"]) for event in (first, second)]
+    assert bodies[0]["event_id"] != bodies[1]["event_id"]
+    assert mention.parse(bodies[0]["event"]["text"]).dag_id == "sales_etl"
