@@ -34,7 +34,7 @@ demo: .venv/airflow3/.done
 # Everything: unit tests, real Airflow 2 and 3 under both executors, a real browser.
 test: environments
 	bash tests/chromium.sh
-	.venv/dev/bin/pytest -n 2 --dist loadgroup
+	.venv/dev/bin/pytest -n 2 --dist loadfile
 
 lint: .venv/dev/.done
 	.venv/dev/bin/ruff check .

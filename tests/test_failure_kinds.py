@@ -35,14 +35,7 @@ EXPECTED = {
     ("chain", "report", -1, 1),
     ("not_importable", "never_starts", -1, 1),
 }
-# each host is a group of its own, so that two run side by side where pytest has two workers
-HOSTS = [
-    pytest.param(
-        (major, executor), id=f"airflow{major}-{executor}", marks=pytest.mark.xdist_group(f"{major}{executor}")
-    )
-    for major in (3, 2)
-    for executor in ("CeleryExecutor", "LocalExecutor")
-]
+HOSTS = [(3, "CeleryExecutor"), (3, "LocalExecutor"), (2, "CeleryExecutor"), (2, "LocalExecutor")]
 
 
 class Seen:
@@ -69,7 +62,7 @@ class Seen:
         return next(d for d in self.diagnoses if (d["dag_id"], d["task_id"]) == (dag_id, task_id))
 
 
-@pytest.fixture(scope="module", params=HOSTS)
+@pytest.fixture(scope="module", params=HOSTS, ids=lambda host: f"airflow{host[0]}-{host[1]}")
 def seen(request: pytest.FixtureRequest, postgres: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seen]:
     major, executor = request.param
     home = tmp_path_factory.mktemp(f"airflow{major}")

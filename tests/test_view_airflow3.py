@@ -12,7 +12,7 @@ from playwright.sync_api import expect
 
 from tests.view_host import RUN, call, chromium, failed_airflow, query, wait_until
 
-pytestmark = [pytest.mark.airflow, pytest.mark.timeout(600), pytest.mark.xdist_group("view3")]
+pytestmark = [pytest.mark.airflow, pytest.mark.timeout(600)]
 PROOF = {"X-DE-Agent": "1", "Sec-Fetch-Site": "same-origin"}
 LOAD = {"run_id": RUN, "task_id": "load", "map_index": -1, "try_number": None}
 
