@@ -1,8 +1,8 @@
 """Redaction beside Airflow's own masker, on the same ordinary log: `python bench/redaction.py [LOG]`.
 
-The masker replaces registered secrets only; ours knows the same five and looks for all other secrets too. Airflow masks
+The masker replaces registered secrets only; ours knows the same and looks for all other secrets too. Airflow masks
 every record by itself (Airflow 2: a logging filter; Airflow 3: a structlog processor over the event's dict), ours gets
-the text whole: each row says how it was called.
+the text whole: each row says how it was called. Records are made before the clock starts.
 All times are processor time. Also: cost of the import, of an exception's text, of hostile text.
 """
 
@@ -26,43 +26,47 @@ SECRETS = ["pg_91_rT5xqW", "wJalr" + "XUtnFEMIK7MDENG", "Sn0w" + "fl4ke_ETL", "e
 
 MASKER = r"""
 import json, logging, sys, time
-try:
-    from airflow._shared.secrets_masker import SecretsMasker
-except ImportError:
-    from airflow.utils.log.secrets_masker import SecretsMasker
 text, secrets = open(sys.argv[1]).read(), json.loads(sys.argv[2])
-masker = SecretsMasker()
-masker.sensitive_variables_fields = ["password", "secret", "token", "api_key"]
+lines = text.splitlines()
+try:
+    from airflow.sdk._shared.secrets_masker import SecretsMasker, _secrets_masker
+    from airflow.sdk.log import mask_logs
+    masker = _secrets_masker()
+    SecretsMasker.enable_log_masking()
+except ImportError:
+    from airflow import settings
+    from airflow.utils.log.secrets_masker import SecretsMasker
+    settings.MASK_SECRETS_IN_LOGS = True  # as `airflow tasks run` sets it
+    masker, mask_logs = SecretsMasker(), None
 for secret in secrets:
     masker.add_mask(secret)
-if hasattr(SecretsMasker, "enable_log_masking"):
-    SecretsMasker.enable_log_masking()
-lines = text.splitlines()
+event = {"timestamp": "2026-11-22T10:00:00Z", "level": "info", "logger": "airflow.task", "event": ""}
 
-def whole():
-    masker.redact(text)
+def records():
+    if mask_logs:
+        return [{**event, "event": line} for line in lines]
+    return [logging.LogRecord("airflow.task", 20, "dag.py", 1, line, None, None) for line in lines]
 
-def per_line():
+def per_record(made):
+    for record in made:
+        mask_logs(None, "info", record) if mask_logs else masker.filter(record)
+
+def per_line(_):
     for line in lines:
         masker.redact(line)
 
-def as_run():
-    for line in lines:
-        record = logging.LogRecord("airflow.task", 20, "dag.py", 1, line, None, None)
-        masker.filter(record)
-
-def as_event():
-    for line in lines:
-        masker.redact({"timestamp": "2026-11-22T10:00:00Z", "level": "info", "logger": "task", "event": line})
+def whole(_):
+    masker.redact(text)
 
 def seconds(call):
-    best = 1e9
+    times = []
     for _ in range(3):
-        start = time.process_time(); call(); best = min(best, time.process_time() - start)
-    return best
+        made = records() if call is per_record else None
+        start = time.process_time(); call(made); times.append(time.process_time() - start)
+    return min(times)
 
-calls = {"whole": whole, "line": per_line, "record": as_run, "event": as_event}
-print(json.dumps({name: seconds(call) for name, call in calls.items()}))
+assert secrets[0] not in masker.redact("a " + secrets[0])
+print(json.dumps({"record": seconds(per_record), "line": seconds(per_line), "whole": seconds(whole)}))
 """
 
 
@@ -111,23 +115,28 @@ def run(argv: list[object]) -> str:
 def side_by_side(path: Path, text: str) -> None:
     from airflow_de_agent.core.redaction import Redactor
 
-    ours = best(lambda: Redactor(known=SECRETS).redact(text))
     lines = text.splitlines()
     touched = sum(a != b for a, b in zip(lines, Redactor().redact(text).splitlines(), strict=True))
     print(f"ordinary log: {len(text) / 1e6:.1f} MB, {len(lines)} lines, {touched} of them touched")
-    print(f"{'':44}{'MB/s':>8}{'ours is':>10}")
+    for count in (5, 50):
+        chance = random.Random(3)
+        secrets = [*SECRETS, *(f"{chance.getrandbits(96):x}" for _ in range(count - len(SECRETS)))]
+        beside_the_masker(path, text, secrets)
+
+
+def beside_the_masker(path: Path, text: str, secrets: list[str]) -> None:
+    from airflow_de_agent.core.redaction import Redactor
+
+    ours = best(lambda: Redactor(known=secrets).redact(text))
+    print(f"\n{f'{len(secrets)} registered secrets':44}{'MB/s':>8}{'ours is':>10}")
     print(f"{'ours, whole text':44}{len(text) / ours / 1e6:8.0f}")
+    rows = {"record": "as the host calls it, per record", "line": "redact(line)", "whole": "redact(whole text)"}
     for name in ("airflow2", "airflow3"):
         python = ROOT / ".venv" / name / "bin" / "python"
         if not python.exists():
             print(f"{name}: no environment")
             continue
-        answer = subprocess.run(
-            [python, "-c", MASKER, path, json.dumps(SECRETS)], capture_output=True, text=True, check=True
-        )
-        figures = json.loads(answer.stdout.splitlines()[-1])
-        own = {"airflow2": "record", "airflow3": "event"}[name]
-        rows = {own: "as the host calls it, per record", "line": "redact(line)", "whole": "redact(whole text)"}
+        figures = json.loads(run([python, "-c", MASKER, path, json.dumps(secrets)]).splitlines()[-1])
         for key, label in rows.items():
             print(f"{name + ': ' + label:44}{len(text) / figures[key] / 1e6:8.0f}{figures[key] / ours:9.1f}x")
 
@@ -140,7 +149,7 @@ FATAL:  password authentication failed for user "etl"
 """
 
 FRESH = r"""
-import sys, time, re, binascii, functools, typing, collections.abc
+import sys, time, re, json, binascii, functools, typing, collections.abc
 sys.path.insert(0, sys.argv[1])
 import airflow_de_agent.core
 start = time.process_time()
@@ -176,6 +185,12 @@ def hostile(size: int = 1_000_000) -> None:
         'token="',
         "token:token:",
         "token=arn:",
+        "<token>a</",
+        "auth='",
+        'cred="',
+        "a/b@//",
+        "@",
+        "SK-",
         'api_key=\\"',
         "pass",
         "pwd ",

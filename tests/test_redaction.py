@@ -103,6 +103,10 @@ IN_CONTEXT = {
     "URI in JSON with escaped slashes": ('"https:\\/\\/etl:{}@host\\/x"', PASSWORD),
     "token as user": ("https://{}@git.example.com/x.git", HEX32),
     "oracle thin": ("jdbc:oracle:thin:scott/{}@//h:1521/x", PLAIN),
+    "oracle easy connect": ("dsn etl/{}@//ora-prod:1521/ERP", PLAIN),
+    "oracle easy connect in quotes": ("connect('etl/{}@//ora-prod:1521/ERP')", PASSWORD),
+    "sqlplus": ("sqlplus -S etl/{}@ERP @load.sql", PLAIN),
+    "identified with a plugin": ("CREATE USER etl IDENTIFIED WITH mysql_native_password BY '{}'", PLAIN),
     "bearer": ("Authorization: Bearer {}", chars(40)),
     "bearer in a repr": ("{{'Authorization': 'Bearer {}'}}", chars(40)),
     "basic": ("Authorization: Basic {}", BASIC),
@@ -143,6 +147,7 @@ Connection Retrieved 'aws_default' (conn_type='aws') credentials retrieved from 
 payload eyJ0YWJsZSI6Im9yZGVycyIsInJvd3MiOjEyMzQ1Njc4OTB9 decoded, aGVsbG8gd29ybGQgaGVsbG8gd29ybGQ=
 GET http://localhost:8080/foo@bar and https://example.com:443/a/b?x=1 with basic authentication, bearer token
 task_id=load_tokens dag_id=rotate_secrets table dim_password_policy tokenizer=gpt2 author=etl compass=5 bypass: true
+dsn /@//ora-prod:1521/ERP and etl/***@//ora-prod:1521/ERP; see https://example.com/a/b@//c
 auth_type=oauth2 authenticator='snowflake' grant_type=client_credentials token_url=https://h/oauth2/token
 User "etl" has no PRIVATE KEY set; PASSWORD DISABLE; password=${DB_PASSWORD} token={{ var.value.token }} $TOKEN
 """.splitlines()

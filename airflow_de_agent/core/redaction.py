@@ -72,7 +72,9 @@ def _spans_at(text: str, at: int, literal: str) -> Iterator[Span]:
 
 def _shape_span(text: str, at: int, literal: str, shape: Shape) -> Span | None:
     body = at + len(literal)
-    if (shape.word and _within_word(text, at)) or text.find(shape.needs, body, body + NEEDED_WITHIN) < 0:
+    if shape.word and _within_word(text, at):
+        return None
+    if shape.needs and text.find(shape.needs, body, body + NEEDED_WITHIN) < 0:
         return None
     match = regex(shape.pattern).match(text, body)
     if match is None:
@@ -88,9 +90,9 @@ def _shape_span(text: str, at: int, literal: str, shape: Shape) -> Span | None:
 
 def _within_word(text: str, at: int) -> bool:
     """Whether a letter or digit stands before; that of an escaped newline or of an encoded byte is none."""
-    before = text[max(0, at - 3) : at]
-    if not (before[-1:].isascii() and before[-1:].isalnum()):
+    if not at or not text[at - 1].isalnum() or not text[at - 1].isascii():
         return False
+    before = text[max(0, at - 3) : at]
     if before[-2:-1] == "\\" and before[-1] in "nrt":
         return False
     return not (before[0] == "%" and len(before) == 3 and before[1] in HEX and before[2] in HEX)

@@ -25,6 +25,8 @@ WORD = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_"
 DIGITS = "0123456789"
 NAME = WORD + ".-"
 FOLLOWING = NAME + " \t=:,%>?+\\\"'`]"  # after the word, where it is assigned to
+SIGN_STARTS = frozenset(sign[0] for sign in SIGNS)
+CODE_NAME = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_."
 QUOTES = ('"', "'", "`")
 OPENERS = {")": "(", "]": "[", "}": "{"}
 # [{"name": "DB_PASSWORD", "value": "x"}]
@@ -133,6 +135,8 @@ def _auth_ending(tail: str) -> bool:
 
 def _separator(text: str, at: int) -> tuple[str, bool, int] | None:
     """What assigns, after a name that ends at `at`: (sign, whether the name was in quotes, where the value begins)."""
+    if text[at : at + 1] in ("=", ":", ">"):
+        return _sign(text, at, False)
     quote = _quote(text, at)
     closed = quote[-1:] in QUOTES and len(quote) < 9
     at += len(quote) if closed else 0
@@ -144,14 +148,19 @@ def _separator(text: str, at: int) -> tuple[str, bool, int] | None:
         named = regex(VALUE_KEY).match(text, at)
         if named is not None:
             return named[0].strip(), closed, _value_start(text, named.end())
+    return _sign(text, at, closed)
+
+
+def _sign(text: str, at: int, closed: bool) -> tuple[str, bool, int] | None:
     blanks = len(_run(text, at, " \t", 9))
     if blanks > 8:
         return None
     at += blanks
-    if text.startswith(">", at):
+    first = text[at : at + 1]
+    if first == ">":
         rest = text[at + 1 : at + 81]
         return ">", closed, _value_start(text, at + 1 + len(rest) - len(rest.lstrip()))
-    sign = next((sign for sign in SIGNS if text.startswith(sign, at)), "")
+    sign = next((sign for sign in SIGNS if text.startswith(sign, at)), "") if first in SIGN_STARTS else ""
     if not sign and not blanks:
         return None
     at += len(sign)
@@ -191,7 +200,7 @@ def no_value(text: str, at: int) -> bool:
     if rest[:1] == "$":
         name = rest.split(None, 1)[0][1:]
         return name.replace("_", "a").isalnum() and len(name) <= 80
-    mask = _run(rest, 0, "*x•.", 200)
+    mask = _run(rest, 0, "*x•.", 200) if rest[1:2] in "*x•." else ""
     if len(mask) >= 3 and (
         not (rest[len(mask) :][:1].isalnum() or rest[len(mask) :][:1] == "_") or mask[3:].strip("x")
     ):
@@ -201,8 +210,10 @@ def no_value(text: str, at: int) -> bool:
 
 def _is_code(rest: str) -> bool:
     """`get_token(`, `tokens[`, `self.password`."""
-    name = _run(rest, 0, WORD.rstrip(DIGITS + "_") + "_.", 62)
-    if name[:1] not in ("", ".") and 3 <= len(name) <= 61 and rest[len(name) : len(name) + 1] in ("(", "[", "{"):
+    name = _run(rest, 0, CODE_NAME, 62)
+    if name[:1] in ("", "."):
+        return False
+    if 3 <= len(name) <= 61 and rest[len(name) : len(name) + 1] in ("(", "[", "{"):
         return True
     owner, dot, attribute = rest[:12].partition(".")
     return bool(dot) and owner in CODE_OWNERS and (attribute[:1] == "_" or "a" <= attribute[:1] <= "z")
@@ -233,7 +244,7 @@ def _assigns(text: str, at: int, prefix: str, found: tuple[str, bool, int, str],
     sep, closed, begin, tail = found
     strong = text[at : at + 3].lower() in ("pas", "pwd")
     if sep == ">":
-        return text[begin + len(value) :][:80].lstrip().startswith("</")
+        return text[begin + len(value) : begin + len(value) + 80].lstrip().startswith("</")
     if sep == ",":
         return quoted and closed and (prefix.startswith("-") or odd(value))
     if sep == "":

@@ -15,6 +15,8 @@ from itertools import product
 from airflow_de_agent.core.redaction_table import NAMES, SHAPES
 
 SHORT = 100_000  # characters; below it, looking for each literal beats building the class of pairs
+CHUNK = 128_000  # characters searched at a time, so that they stay in the processor's cache
+OVERLAP = 32  # more than the longest literal
 ADDRESS = 600  # characters before an @ that may belong to it
 # These matter only before an @, which is rarer than they are; an @ itself is looked for as this one.
 BEFORE_AT = ("://", ":\\/\\/", "thin:", "sqlplus", "sqlldr")
@@ -86,13 +88,17 @@ def _before_at(text: str) -> Iterator[tuple[int, int]]:
 
 def _pair_hits(text: str) -> Iterator[tuple[int, str]]:
     pattern, owners = _pairs()
-    lowered = _lower(text)
-    data = text.encode("ascii", "replace")  # one byte for each character, so that places stay
-    for match in pattern.finditer((data + b" " * (len(data) % 2)).decode("utf-16-le")):
-        pair = match.start() * 2
-        for literal, offset, lower in owners[match[0]]:
-            if (lowered if lower else text).startswith(literal, pair - offset) and pair >= offset:
-                yield pair - offset, literal
+    for base in range(0, len(text), CHUNK):
+        chunk = text[base : base + CHUNK + 2 * OVERLAP]
+        lowered = _lower(chunk)
+        data = chunk.encode("ascii", "replace")  # one byte for each character, so that places stay
+        first, last = OVERLAP if base else 0, CHUNK + OVERLAP
+        for match in pattern.finditer((data + b" " * (len(data) % 2)).decode("utf-16-le")):
+            pair = match.start() * 2
+            if first <= pair < last:
+                for literal, offset, lower in owners[match[0]]:
+                    if (lowered if lower else chunk).startswith(literal, pair - offset) and pair >= offset:
+                        yield base + pair - offset, literal
 
 
 @cache
