@@ -42,7 +42,8 @@ HAND_OVER_SECONDS = {True: 1.2, False: 0.4}  # the first time (a connection is t
 
 logger = Logger(level="INFO")
 metrics = Metrics(namespace="DEAgent")
-logging.getLogger("slack_bolt").setLevel(logging.CRITICAL)  # it logs bodies and signatures of refused requests
+_quiet = logging.getLogger("de-agent.bolt")
+_quiet.setLevel(logging.CRITICAL)  # Bolt logs bodies and signatures of refused requests
 
 
 def _count(name: str, value: float) -> None:
@@ -156,7 +157,7 @@ class _HandOver(LazyListenerRunner):
     """Starts a listener's work in an invocation of its own, and says so where that failed."""
 
     def __init__(self) -> None:
-        self.logger = logging.getLogger("slack_bolt")
+        self.logger = _quiet
         self._first = True
 
     def start(self, function: Callable[..., None], request: BoltRequest) -> None:
@@ -195,10 +196,12 @@ def app() -> App:
     app = App(
         signing_secret=secret.signing_secret or "\0absent",
         authorize=lambda: authorized,
+        logger=_quiet,
         process_before_response=True,
         ignoring_self_events_enabled=False,  # it would ask Slack who we are
     )
     app.listener_runner.lazy_listener_runner = _HandOver()
+    app.error(_failed)
     app.event("app_mention", matchers=[_of_a_person])(ack=_ack, lazy=[_by_bolt("mentioned")])
     for kind in ("reaction_added", "reaction_removed"):
         app.event(kind)(ack=_ack, lazy=[_by_bolt("reacted")])
@@ -209,6 +212,10 @@ def app() -> App:
     app.action(re.compile(".*"))(_ack)
     app.view(render.FIXED_BY)(ack=_ack, lazy=[_by_bolt("noted")])
     return app
+
+
+def _failed(error: Exception) -> None:
+    logger.error(f"a request could not be taken: {type(error).__name__}")
 
 
 def _ack(ack: Callable[[], object]) -> None:
