@@ -55,5 +55,9 @@ eval: .venv/dev/.done
 		--min-right 0.93 --min-strict 0.88 --min-key-line 0.99 --min-key-line-small 0.97 \
 		--max-wrong-answered 0.05 --max-wrong-sure 0.02 --max-injection-hits 0 --max-secret-leaks 0
 
+# The companion Lambda over HTTP on this machine.
+lambda-local: .venv/dev/.done
+	.venv/dev/bin/python -m deployment.local_lambda --port 3000
+
 clean:
 	rm -rf .venv .demo build dist *.egg-info

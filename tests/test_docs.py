@@ -18,12 +18,18 @@ from airflow_de_agent.core.plain import ACT, ELSEWHERE, RERUN, WAIT
 from airflow_de_agent.settings import Settings
 
 ROOT = Path(__file__).parents[1]
-PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").glob("*.md")])
+PAGES = sorted(
+    [ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").glob("*.md"), ROOT / "deployment" / "README.md"]
+)
 TEXTS = [*PAGES, ROOT / "requirements.txt"]
 OPTIONS = {field.name: field for field in dataclasses.fields(Settings)}
 FENCE = re.compile(r"^```.*?^```", re.DOTALL | re.MULTILINE)
 REGISTRIES = re.compile("|".join((r"py" r"pi\.", r"python" r"hosted", r"npm" r"js\.", r"deb\." r"debian")))
 OWN_MACHINE = re.compile(r"(?<![\w.~}])/(?:work|root|home|farm|tmp/bash_jobs)(?:/|\b)")
+
+
+def page_id(page: Path) -> str:
+    return str(page.relative_to(ROOT))
 
 
 def read(path: Path) -> str:
@@ -56,7 +62,7 @@ def anchors(text: str) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=page_id)
 def test_every_command_and_option_in_the_docs_exists(page: Path) -> None:
     """A call that a reader copies is one that the parser takes."""
     known = commands()
@@ -94,7 +100,7 @@ def option_row(name: str) -> str:
     return f"| `{name}` | {default} | {field.metadata['help']} |"
 
 
-@pytest.mark.parametrize("page", TEXTS, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", TEXTS, ids=page_id)
 def test_every_option_named_in_the_docs_exists(page: Path) -> None:
     """An option is named as in a file, a variable or an MWAA configuration option, and is one of ours."""
     text = read(page)
@@ -103,7 +109,7 @@ def test_every_option_named_in_the_docs_exists(page: Path) -> None:
     assert set(named) <= set(OPTIONS), f"{page.name}: {set(named) - set(OPTIONS)}"
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=page_id)
 def test_every_link_leads_somewhere(page: Path) -> None:
     """A relative link points to a file of the repository, and its anchor to a heading there."""
     for link in re.findall(r"\]\(([^)\s]+)\)", FENCE.sub("", read(page))):
@@ -115,7 +121,7 @@ def test_every_link_leads_somewhere(page: Path) -> None:
         assert not anchor or anchor in anchors(read(target)), f"{page.name}: {link}"
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=page_id)
 def test_every_path_named_as_code_exists(page: Path) -> None:
     """A file of this repository that the text names is there."""
     rooms = "airflow_de_agent|bench|deployment|docs|example_dags|plugins|tests"
@@ -129,11 +135,15 @@ def test_every_benchmark_is_in_the_readme() -> None:
     assert [script.name for script in (ROOT / "bench").glob("*.py") if f"bench/{script.name}" not in readme] == []
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=page_id)
 def test_every_make_target_in_the_docs_exists(page: Path) -> None:
     """`make X` in the docs is a rule of the Makefile."""
     rules = set(re.findall(r"^([\w-]+):", read(ROOT / "Makefile"), re.MULTILINE))
-    named = {found for line in code(read(page)) for found in re.findall(r"(?:^|\s)make ([a-z][\w-]*)", line)}
+    named = {
+        found
+        for line in code(read(page))
+        for found in re.findall(r"(?:^|\s)make ([a-z][\w-]*)", line.partition("#")[0])
+    }
     assert named <= rules, f"{page.name}: {named - rules}"
 
 
@@ -169,7 +179,7 @@ def test_the_glossary_explains_every_category_and_verdict() -> None:
     assert [word for word in words if f"| `{word}` |" not in glossary] == []
 
 
-@pytest.mark.parametrize("page", TEXTS, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", TEXTS, ids=page_id)
 def test_no_text_names_a_registry_or_a_path_of_one_machine(page: Path) -> None:
     """What holds only where it was written stays out."""
     assert not REGISTRIES.search(read(page)), f"{page.name} names a package registry's host"
