@@ -27,6 +27,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return command(arguments, configuration.load())
     except SettingsError as exc:
         return _failed(f"settings are wrong:\n{exc}", 2)
+    except BrokenPipeError:  # the reader, such as head, has seen enough
+        sys.stdout = None
+        return 0
     except (DeAgentError, OSError) as exc:
         return _failed(str(exc), 1)
 
@@ -47,6 +50,7 @@ def _parser() -> argparse.ArgumentParser:
         ("drain", _drain, _no_options),
         ("sweep", _sweep, _no_options),
         ("eval", _eval, _eval_options),
+        ("report", _report, _report_options),
         ("doctor", _doctor, _no_options),
     ):
         sub = commands.add_parser(name, help=command.__doc__, description=command.__doc__)
@@ -193,6 +197,19 @@ def _eval(arguments: argparse.Namespace, settings: Settings) -> int:
     from airflow_de_agent import evals
 
     return evals.run(arguments)
+
+
+def _report_options(sub: argparse.ArgumentParser) -> None:
+    from airflow_de_agent import report
+
+    report.add_arguments(sub)
+
+
+def _report(arguments: argparse.Namespace, settings: Settings) -> int:
+    """Say what failed, how well it was diagnosed, and how soon it recovered."""
+    from airflow_de_agent import report
+
+    return report.run(arguments, settings)
 
 
 def _doctor(arguments: argparse.Namespace, settings: Settings) -> int:
