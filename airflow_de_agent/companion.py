@@ -7,15 +7,18 @@ what waiting cannot mend is recorded and not tried again.
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from airflow_de_agent import report
 from airflow_de_agent.adapters.slack_thread import SlackThread
 from airflow_de_agent.answers import Answers
 from airflow_de_agent.core import listing, mention, render
 from airflow_de_agent.core.blocks import words
 from airflow_de_agent.core.errors import StoreError
+from airflow_de_agent.core.failure import TaskKey
 from airflow_de_agent.core.incident import Incident, Vote
 
 Body = Mapping[str, Any]
@@ -141,6 +144,26 @@ class Companion:
         for incident in due:
             self._deliver(incident)
         return {"recovered": len(recovered), "delivered": len(due)}
+
+    def weekly(self, channel: str) -> bool:
+        """Post the report of the last week to a channel, once a week from Monday on; whether it was posted now.
+
+        Raises:
+            SlackError: Slack did not take it.
+        """
+        store, now = self.answers.open_store(), self.answers.clock()
+        year, week, _ = datetime.datetime.fromtimestamp(now, datetime.timezone.utc).isocalendar()
+        mark = f"report-{channel}-{year}-{week}"
+        if not channel or store.recall(mark, now=now) is not None:
+            return False
+        # a claim of the last minutes belongs to a sweep at work; one that failed is followed by the next
+        turn = TaskKey("(report)", mark, channel)
+        if store.claim(turn, owner=str(now), now=now, stale_after=240.0) != "won":
+            return False
+        told = report.of_store(store, since=now - 7 * 86400, until=now)
+        self.slack.post(report.message(told), channel, look_first=False)
+        store.remember(mark, "posted", expires_at=now + 14 * 86400)
+        return True
 
     def _deliver(self, incident: Incident) -> None:
         if incident.message_ts:

@@ -38,7 +38,7 @@ Event = dict[str, Any]
 Answer = dict[str, Any]
 
 BODY_BYTES = 256_000  # Slack's own are far below
-HAND_OVER_SECONDS = {True: 1.2, False: 0.4}  # the first time (a connection is to be made), and later
+HAND_OVER_SECONDS = {True: 1.5, False: 0.45}  # the first time (a connection is to be made), and later
 
 logger = Logger(level="INFO")
 metrics = Metrics(namespace="DEAgent")
@@ -164,15 +164,15 @@ class _HandOver(LazyListenerRunner):
         payload = {"de_agent_work": function.__name__, "body": request.body}
         seconds, self._first = HAND_OVER_SECONDS[self._first], False
         try:
-            within(seconds, functools.partial(_invoke, str(request.context["de_agent_arn"]), payload))
+            client = parts().clients("lambda")
+            within(seconds, functools.partial(_invoke, client, str(request.context["de_agent_arn"]), payload))
         except Exception as exc:  # noqa: BLE001 - botocore's errors share no class; Slack is to deliver it again
             logger.error("the work could not be handed over", error=type(exc).__name__)
             _count("HandOverFailed", 1)
             request.context["de_agent_lost"].work = True
 
 
-def _invoke(arn: str, payload: Event) -> None:
-    client = parts().clients("lambda")
+def _invoke(client: Any, arn: str, payload: Event) -> None:
     client.invoke(FunctionName=arn, InvocationType="Event", Payload=json.dumps(payload).encode())
 
 
@@ -273,7 +273,9 @@ def _worked(event: Event, context: Any) -> Answer:
 
 def _swept() -> Answer:
     try:
-        done = _companion().swept(lambda_parts.task_states(parts(), logger.warning))
+        companion = _companion()
+        done = companion.swept(lambda_parts.task_states(parts(), logger.warning))
+        done["reports"] = int(companion.weekly(parts().settings.report_channel))
     except DeAgentError as exc:
         logger.error(f"the sweep failed and is done again next time: {exc}")
         _count("SweepFailed", 1)

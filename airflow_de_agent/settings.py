@@ -55,6 +55,7 @@ class Settings:
     idle_seconds: int = _option(300, "Seconds after which the detached drainer with nothing to do ends.")
     slack_conn_id: str = _option("slack_api_default", "Airflow connection that holds the Slack bot token.")
     slack_channel: str = _option("", "Slack channel for diagnoses, such as #data-oncall. Empty: no Slack.")
+    report_channel: str = _option("", "Slack channel for the report of the week, posted on Mondays. Empty: none.")
     slack_base_url: str = _option("", "Base URL of the Slack API, for gateways and tests.")
     gemini_model: str = _option("gemini-3.8-flash", "The Gemini model that gives the second opinion.")
     gemini_conn_id: str = _option("gemini_default", "Airflow connection whose password is the Gemini API key.")

@@ -428,9 +428,19 @@ def test_the_sweep_delivers_and_closes(desk: Desk) -> None:
     done = desk.store.add(dataclasses.replace(RECORD, failure=lead, diagnosed_at=time.time() - 60), window=3600)
     ts = desk.slack.say("C1", "the message", user="UBOT")
     desk.store.shown(done.id, revision=done.revision, channel="C1", message_ts=ts)
-    assert lambda_handler.handler(event, local_lambda.Context()) == {"recovered": 1, "delivered": 2}
-    assert lambda_handler.handler(event, local_lambda.Context()) == {"recovered": 0, "delivered": 0}
+    assert lambda_handler.handler(event, local_lambda.Context()) == {"recovered": 1, "delivered": 2, "reports": 0}
+    assert lambda_handler.handler(event, local_lambda.Context()) == {"recovered": 0, "delivered": 0, "reports": 0}
     closed = next(m for m in desk.slack.messages if m["ts"] == ts)
     assert closed["blocks"][0]["text"]["text"].startswith(":white_check_mark: *Recovered after")
     assert any("Recovered after" in m["text"] for m in desk.slack.messages if m.get("thread_ts") == ts)
     assert desk.store.incident(waiting.id).message_ts
+
+
+def test_the_report_of_the_week_is_posted_once(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The sweep posts it where the configuration says, once a week, however many sweeps there are."""
+    monkeypatch.setenv("DE_AGENT_REPORT_CHANNEL", "#data-weekly")
+    forget()
+    for _ in range(3):
+        lambda_handler.handler({"de_agent": "sweep"}, local_lambda.Context())
+    posted = [m["text"] for m in desk.slack.messages if m["channel"] == "CDATAWEEKLY"]
+    assert len(posted) == 1 and posted[0].startswith("DE-Agent report, 7 days")
