@@ -6,9 +6,12 @@ import itertools
 import time
 from pathlib import Path
 
+import pytest
+
 from airflow_de_agent.adapters.console import Console
 from airflow_de_agent.adapters.slack import Slack
 from airflow_de_agent.adapters.sql_store import SqlStore
+from airflow_de_agent.core import render
 from airflow_de_agent.core.agent import Agent
 from airflow_de_agent.core.evidence import Evidence
 from airflow_de_agent.core.failure import CapturedException, Frame, TaskFailure, TaskKey
@@ -67,3 +70,15 @@ def test_a_storm_is_two_messages(slack: slack_server.SlackServer, tmp_path: Path
     for times in edits.values():
         assert all(later - earlier > 0.9 for earlier, later in itertools.pairwise(times))
     assert slack.refused == []
+
+
+@pytest.mark.parametrize("refused", [{"error": "missing_scope"}, {"status": 429, "error": "ratelimited"}])
+def test_a_message_is_noted_where_the_channel_cannot_be_read(
+    slack: slack_server.SlackServer, refused: dict[str, object]
+) -> None:
+    """A post after a post that failed counts, though Slack lets nobody look for the former one."""
+    slack.refuse = lambda method, arguments: dict(refused) if method == "conversations.history" else None
+    messenger = Slack(slack_server.TOKEN, "#oncall", slack.url, Console(lambda text: None))
+    message = render.Message("a text", (), "i1")
+    channel, ts = messenger.post(message, "", look_first=True)
+    assert [(m["channel"], m["ts"]) for m in slack.messages] == [(channel, ts)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -68,8 +69,13 @@ class Slack:
         self._posted_at[channel] = time.monotonic()
 
     def _former(self, channel_id: str, incident_id: str, other_than: str = "") -> str:
-        """The timestamp of an earlier message of the incident, empty where there is none."""
-        seen = self._call("conversations.history", channel=channel_id, limit=100, include_all_metadata=True)
+        """The timestamp of an earlier message of the incident, empty where there is none or it cannot be looked for."""
+        try:
+            seen = self._call("conversations.history", channel=channel_id, limit=100, include_all_metadata=True)
+        except SlackError as exc:
+            if exc.retry_after is not None and not other_than:
+                raise
+            return ""  # a channel that cannot be read may be written to; what was just posted must be noted
         for item in seen["messages"]:
             payload = item.get("metadata", {}).get("event_payload", {})
             if payload.get("incident_id") == incident_id and item["ts"] != other_than:
@@ -85,7 +91,7 @@ class Slack:
             return self._opened().api_call(method, json=arguments)
         except SlackApiError as exc:
             raise _refusal(method, exc.response) from exc
-        except (SlackClientError, OSError) as exc:
+        except (SlackClientError, OSError, http.client.HTTPException, ValueError) as exc:  # an answer may be cut off
             raise SlackError(f"{method}: {type(exc).__name__}: {exc}", retry_after=10.0) from exc
 
     def _opened(self) -> WebClient:
