@@ -47,16 +47,15 @@ class Intake:
     def work(self) -> bool:
         """Handle every entry that is due, then bring messages up to date; whether there was anything to do."""
         done = sum(self._take(entry) for entry in self.spool.pending() if self._due(entry))
-        ended = [looked for looked in self._looking.values() if looked[2].done()]
-        for looked in ended:
-            self._ended(*looked)
+        looked = [look for stem, look in self._looking.items() if look[2].done() and self._is_time(stem)]
+        ended = sum([self._ended(*look) for look in looked])
         delivered = self.agent.deliver_due()
         return bool(done or ended or delivered)
 
     @property
     def busy(self) -> bool:
         """Whether deeper looks are under way."""
-        return bool(self._looking)
+        return any(not look[2].done() or self._is_time(stem) for stem, look in self._looking.items())
 
     def has_news(self) -> bool:
         """Whether there is an entry that was not tried yet."""
@@ -64,8 +63,11 @@ class Intake:
 
     def _due(self, entry: Entry) -> bool:
         grace = RUN_GRACE_SECONDS if entry.kind == "run" else 0.0
-        waits = max(entry.written_at + grace, self._not_before.get(_stem(entry), 0.0))
-        return _stem(entry) not in self._looking and time.time() >= waits
+        stem = _stem(entry)
+        return stem not in self._looking and time.time() >= entry.written_at + grace and self._is_time(stem)
+
+    def _is_time(self, stem: str) -> bool:
+        return time.time() >= self._not_before.get(stem, 0.0)
 
     def _take(self, entry: Entry) -> bool:
         begun = self.spool.begin(entry)
@@ -119,17 +121,20 @@ class Intake:
         self._looking[_stem(entry)] = (entry, failure, future)
         return None
 
-    def _ended(self, entry: Entry, failure: TaskFailure, future: Future[Found]) -> None:
+    def _ended(self, entry: Entry, failure: TaskFailure, future: Future[Found]) -> bool:
         del self._looking[_stem(entry)]
         try:
             diagnosis, bundle = future.result()
             self.agent.replace(failure, diagnosis, json.dumps(bundle.to_json()))
-        except StoreAway as exc:
-            self._keep_for_later(entry, {}, exc)
+        except StoreAway as exc:  # what was found is kept: to look again would ask the model again
+            self._looking[_stem(entry)] = (self._later(entry), failure, future)
+            self.agent.complain(f"{exc}; what was found is kept and stored later")
+            return False
         except Exception:  # as in `_take`: the first answer stands
             self._complain_of(entry)
         else:
             self.spool.finish(entry)
+        return True
 
     # --- what did not go well ----------------------------------------------------------------------------------------
 
@@ -147,9 +152,9 @@ class Intake:
         self.agent.complain(f"{entry.path.name} could not be worked on:\n{traceback.format_exc()}")
         self._not_before[_stem(entry)] = time.time() + RETRY_SECONDS
 
-    def _later(self, entry: Entry) -> None:
+    def _later(self, entry: Entry) -> Entry:
         self._not_before[_stem(entry)] = time.time() + RETRY_SECONDS
-        self.spool.postpone(entry)
+        return self.spool.postpone(entry)
 
 
 def _stem(entry: Entry) -> str:

@@ -96,9 +96,9 @@ class Spool:
             return None
         return self._renamed(entry, entry.attempts + 1)
 
-    def postpone(self, entry: Entry) -> None:
+    def postpone(self, entry: Entry) -> Entry:
         """Take the attempt back: nothing is wrong with the entry, its time has not come."""
-        self._renamed(entry, max(entry.attempts - 1, 0))
+        return self._renamed(entry, max(entry.attempts - 1, 0))
 
     def _renamed(self, entry: Entry, attempts: int) -> Entry:
         base, _, _ = entry.path.name.rsplit(".", 2)

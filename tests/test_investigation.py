@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -12,6 +13,12 @@ from typing import Any
 
 import pytest
 
+from airflow_de_agent import bootstrap, intake
+from airflow_de_agent.adapters.sql_store import SqlStore
+from airflow_de_agent.core.bundle import Bundle
+from airflow_de_agent.core.diagnosis import Category, Diagnosis
+from airflow_de_agent.core.errors import StoreError
+from airflow_de_agent.core.failure import TaskFailure
 from airflow_de_agent.settings import Settings
 from tests import aws_servers, gemini_server
 from tests.airflow_host import ROOT
@@ -207,3 +214,33 @@ def test_what_was_sent_can_be_shown_and_replayed(desk: Desk, tmp_path: Path) -> 
         found = command(tmp_path, "replay", str(tmp_path / "bundle.json"), **model(server))
     assert found["engine"] == "gemini"
     assert len(server.requests) == 2
+
+
+def test_a_store_that_goes_away_does_not_make_the_model_answer_twice(desk: Desk, tmp_path: Path) -> None:
+    """What the model said is kept until the store is back, and the drainer does not wait for that for ever."""
+    asked, moved = [], tmp_path / "moved.db"
+
+    class Away(SqlStore):
+        def remember(self, key: str, text: str, *, expires_at: float) -> None:
+            if not moved.exists():
+                raise StoreError("the store is away")
+            super().remember(key, text, expires_at=expires_at)
+
+    def look(failure: TaskFailure, *, seconds: float) -> tuple[Diagnosis, Bundle]:
+        asked.append(seconds)
+        diagnosis = Diagnosis(Category.CODE_ERROR, "the model's words")
+        return diagnosis, Bundle(failure, (), diagnosis)
+
+    parts = bootstrap.Parts(desk.settings, desk.handover["connections"])  # type: ignore[arg-type]
+    store = Away(desk.settings.store_url)
+    agent = dataclasses.replace(parts.agent(), open_store=lambda: store)
+    work = intake.Intake(desk.spool, agent, look, 0.0, 5.0)  # type: ignore[arg-type]
+    desk.put(failure())
+    for _ in range(9):
+        work.work()
+        time.sleep(0.05)
+    assert not work.busy
+    moved.touch()
+    desk.wait(lambda: work.work() and not desk.spool.pending())
+    assert len(asked) == 1
+    assert store.find(failure().key).diagnosis.root_cause == "the model's words"  # type: ignore[union-attr]
