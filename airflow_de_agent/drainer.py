@@ -111,8 +111,10 @@ def drain(spool: Spool, intake: Work, lock: int, deadline: float = math.inf) -> 
     """
     held: int | None = lock
     while held is not None:
-        _until_idle(intake, deadline)
-        os.close(held)
+        try:
+            _until_idle(intake, deadline)
+        finally:
+            os.close(held)
         held = spool.take_lock() if intake.has_news() and time.monotonic() < deadline else None
 
 
@@ -128,13 +130,19 @@ def _until_idle(intake: Work, deadline: float) -> None:
 
 
 def drain_here(spool: Spool, handover: Mapping[str, Any]) -> None:
-    """Drain in this process, where a detached one would die with the pod; within the deadline of the settings."""
+    """Drain in this process, where a detached one would die with the pod; about `INLINE_SECONDS` at most."""
     lock = spool.take_lock()
     if lock is None:
         return
-    intake = _intake(handover)
+    deadline = time.monotonic() + INLINE_SECONDS
+    try:
+        intake = _intake(handover)
+    except BaseException:
+        os.close(lock)  # this process may live on, and nobody else could drain
+        raise
     intake.idle_seconds = 0.0
-    drain(spool, intake, lock, time.monotonic() + INLINE_SECONDS)
+    intake.deadline_seconds = min(intake.deadline_seconds, INLINE_SECONDS - 2.0)  # time to tell what was found
+    drain(spool, intake, lock, deadline)
 
 
 def drain_foreground(options: settings.Settings) -> bool:
