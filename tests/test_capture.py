@@ -114,6 +114,39 @@ diagnose_on_failure({{"ti": {TI}, "exception": Vague()}})
     assert "its text cannot be made" in json.dumps(entries(tmp_path))
 
 
+def test_exceptions_that_cannot_be_compared_are_captured(python: Path, tmp_path: Path) -> None:
+    """An exception's own idea of equality is not asked: some raise, some think all their kind the same."""
+    script = f"""{HELD}
+class Incomparable(Exception):
+    def __eq__(self, other):
+        raise ValueError("the truth value is ambiguous")
+error = Incomparable("second")
+error.__cause__ = Incomparable("first")
+diagnose_on_failure({{"ti": {TI}, "exception": error}})
+"""
+    run(python, script, tmp_path)
+    [entry] = entries(tmp_path)
+    assert [e["message"] for e in entry["failure"]["exceptions"]] == ["first", "second"]
+
+
+def test_a_connection_that_cannot_be_read_does_not_keep_the_drainer_from_starting(python: Path, tmp_path: Path) -> None:
+    """An extra that is no object, or a password of another Fernet key, is a connection that is not there."""
+    script = """
+from airflow_de_agent.airflow import compat
+try:
+    from airflow.sdk import BaseHook
+except ImportError:
+    from airflow.hooks.base import BaseHook
+class Undecryptable:
+    @property
+    def password(self):
+        raise ValueError("InvalidToken")
+BaseHook.get_connection = classmethod(lambda cls, conn_id: Undecryptable())
+assert compat.connection("slack_api_default") is None
+"""
+    run(python, script, tmp_path)
+
+
 def test_an_unwritable_spool_costs_one_line(python: Path, tmp_path: Path) -> None:
     """The task's log gets one clear line and nothing else happens."""
     (tmp_path / "blocked").write_text("a file where the spool should be")

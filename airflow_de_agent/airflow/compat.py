@@ -83,7 +83,7 @@ def connection(conn_id: str) -> dict[str, Any] | None:
         from airflow.hooks.base import BaseHook
     try:
         found = BaseHook.get_connection(conn_id)
-    except Exception:  # Airflow 2 and 3 raise different errors for an absent one, and none of them matters here
+        fields = {name: getattr(found, name, None) or "" for name in ("login", "password", "host", "schema")}
+        return {**fields, "extra": dict(found.extra_dejson)}
+    except Exception:  # absent, encrypted with another key, or no object: each host raises its own, none matters here
         return None
-    fields = {name: getattr(found, name, None) or "" for name in ("login", "password", "host", "schema")}
-    return {**fields, "extra": dict(found.extra_dejson)}

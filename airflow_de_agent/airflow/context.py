@@ -77,7 +77,7 @@ def captured(error: Any, redact: Callable[[str], str]) -> tuple[CapturedExceptio
         return (CapturedException("", redact(str(error))),) if error else ()
     chain: list[BaseException] = []
     link: BaseException | None = error
-    while link is not None and len(chain) < _CHAIN_LENGTH and link not in chain:
+    while link is not None and len(chain) < _CHAIN_LENGTH and not any(link is one for one in chain):
         chain.append(link)
         link = link.__cause__ or (None if link.__suppress_context__ else link.__context__)
     return tuple(_captured_link(exc, redact) for exc in reversed(chain))
