@@ -262,7 +262,7 @@ def test_a_drainer_that_dies_at_its_start_is_not_started_for_ever(desk: Desk) ->
     desk.put(failure())
     assert drainer.ensure_running(desk.spool, lambda: broken) == "started"
     desk.wait(lambda: desk.drainers() == [] and "Traceback" in desk.log())
-    assert drainer.ensure_running(desk.spool, lambda: broken) == "backing off"
+    desk.wait(lambda: drainer.ensure_running(desk.spool, lambda: broken) == "backing off")
     assert len(desk.spool.pending()) == 1
 
 

@@ -155,7 +155,8 @@ class Agent:
             lead = store.get(incident.lead_id)
             over = incident.updated_at < now - self.incident_seconds
             if over and lead is not None and lead.failure.key != failure.key:
-                similar.append({"id": incident.id, "when": lead.failure.failed_at, "label": lead.failure.key.label})
+                told = {"id": incident.id, "when": lead.failure.failed_at, "label": lead.failure.key.label}
+                similar.append(told | {"fixed_by": incident.fixed_by})
         return dataclasses.replace(diagnosis, similar=tuple(similar), seconds=render.seconds_since(failure, now))
 
     def deliver(self, store: Store, incident: Incident) -> None:
