@@ -96,7 +96,8 @@ class Intake:
     def _worked_on(self, entry: Entry, values: Mapping[str, Any]) -> bool | None:
         """Whether the entry is dealt with; None while a deeper look at it is under way."""
         if entry.kind == "run":
-            failures = [TaskFailure.from_json(item) for item in values["failures"]]
+            states = {"run_state": values.get("run_state", ())}
+            failures = (TaskFailure.from_json(states | item) for item in values["failures"])
             return all([self._settled(failure) for failure in failures])
         failure = TaskFailure.from_json(values["failure"])
         if entry.kind == "deep":

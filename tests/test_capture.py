@@ -147,6 +147,22 @@ assert compat.connection("slack_api_default") is None
     run(python, script, tmp_path)
 
 
+def test_a_run_of_many_mapped_failures_is_a_small_entry(python: Path, tmp_path: Path) -> None:
+    """The states of the run are written once, not with each of its failed task instances."""
+    script = f"""{HELD}
+from airflow_de_agent.airflow import callback
+from airflow_de_agent.airflow.run_state import failures_of_rows
+def row(n):
+    return SimpleNamespace(dag_id="d", run_id="r", task_id="t", map_index=n, try_number=1, state="failed",
+        operator="op", max_tries=0, start_date=None, end_date=None, hostname="h")
+callback.record_run(failures_of_rows([row(n) for n in range(500)], {{}}))
+"""
+    run(python, script, tmp_path)
+    [entry] = entries(tmp_path)
+    assert len(entry["failures"]) == len(entry["run_state"]) == 500
+    assert len(json.dumps(entry)) < 500_000
+
+
 def test_an_unwritable_spool_costs_one_line(python: Path, tmp_path: Path) -> None:
     """The task's log gets one clear line and nothing else happens."""
     (tmp_path / "blocked").write_text("a file where the spool should be")

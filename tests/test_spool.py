@@ -26,7 +26,8 @@ from tests.airflow_host import processes
 def failure(number: int = 0, message: str = "the table is gone", **more: object) -> TaskFailure:
     key = TaskKey("sales", "r1", "load", number, 1)
     error = CapturedException("RuntimeError", message)
-    return TaskFailure(key, "task", "2026-11-22T03:00:00+00:00", exceptions=(error,), **more)  # type: ignore[arg-type]
+    source = str(more.pop("source", "task"))
+    return TaskFailure(key, source, "2026-11-22T03:00:00+00:00", exceptions=(error,), **more)  # type: ignore[arg-type]
 
 
 class Desk:
@@ -224,6 +225,17 @@ def test_two_captures_of_one_try_are_one_diagnosis(desk: Desk) -> None:
     desk.wait(lambda: desk.spool.pending() == [] and desk.slack.texts() != [])
     assert desk.keys() == [0]
     assert len(desk.slack.messages) == 1
+
+
+def test_the_states_of_a_run_reach_each_of_its_failures(desk: Desk) -> None:
+    """A run's entry holds them once."""
+    states = [{"task_id": "load", "state": "failed", "map_index": n} for n in range(2)]
+    failures = [failure(n, source="run").to_json() for n in range(2)]
+    desk.spool.put("run", {"run_state": states, "failures": failures})
+    desk.start()
+    desk.wait(lambda: desk.keys() == [0, 1])
+    for record in SqlStore(desk.settings.store_url).recent():
+        assert [state.map_index for state in record.failure.run_state] == [0, 1]
 
 
 def test_a_truncated_entry_is_set_aside_and_the_rest_goes_on(desk: Desk) -> None:

@@ -6,6 +6,7 @@ disk before anything else is tried; a task's outcome and log stay as they were, 
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -64,7 +65,9 @@ def record_run(failures: Sequence[TaskFailure]) -> None:
         OSError: the spool cannot be written to.
     """
     if failures:
-        payload = {"failures": [failure.to_json() for failure in failures]}
+        each = [dataclasses.replace(failure, run_state=()).to_json() for failure in failures]
+        # the states of the run are written once: a thousand mapped failures would hold a million of them
+        payload = {"run_state": failures[0].to_json().get("run_state", ()), "failures": each}
         Spool(compat.settings().spool_path).put("run", payload)
 
 
