@@ -7,12 +7,14 @@ import time
 from pathlib import Path
 
 import pytest
+from sqlalchemy import create_engine, text
 
 from airflow_de_agent.adapters.console import Console
 from airflow_de_agent.adapters.slack import Slack
 from airflow_de_agent.adapters.sql_store import SqlStore
 from airflow_de_agent.core import render
-from airflow_de_agent.core.agent import Agent
+from airflow_de_agent.core.agent import Agent, StoreAway
+from airflow_de_agent.core.errors import StoreError
 from airflow_de_agent.core.evidence import Evidence
 from airflow_de_agent.core.failure import CapturedException, Frame, TaskFailure, TaskKey
 from tests import slack_server
@@ -40,24 +42,27 @@ def storm() -> list[TaskFailure]:
     ]
 
 
-def test_a_storm_is_two_messages(slack: slack_server.SlackServer, tmp_path: Path) -> None:
-    """Of 1,020 failures come two messages that end at 1,000 and 20, edited at most once a second, and no refusal."""
-    slack.per_second_and_channel = 1.0
-    store = SqlStore(f"sqlite:///{tmp_path / 'd.db'}")
-    agent = Agent(
+def agent(slack: slack_server.SlackServer, store: SqlStore) -> Agent:
+    return Agent(
         open_store=lambda: store,
         read_log=lambda failure: Evidence.unavailable("task_log", "it has no file on this host."),
         messenger=Slack(slack_server.TOKEN, "#oncall", slack.url, Console(lambda text: None)),
         clock=time.time,
         complain=lambda text: None,
         owner="host",
-        incident_seconds=3600.0,
     )
+
+
+def test_a_storm_is_two_messages(slack: slack_server.SlackServer, tmp_path: Path) -> None:
+    """Of 1,020 failures come two messages that end at 1,000 and 20, edited at most once a second, and no refusal."""
+    slack.per_second_and_channel = 1.0
+    store = SqlStore(f"sqlite:///{tmp_path / 'd.db'}")
+    tells = agent(slack, store)
     for failure in storm():
-        agent.handle(failure)
+        tells.handle(failure)
     until = time.monotonic() + 60
     while store.undelivered() and time.monotonic() < until:
-        agent.deliver_due()
+        tells.deliver_due()
         time.sleep(0.1)
     first_lines = sorted(text.partition("\n")[0] for text in slack.texts())
     assert len(first_lines) == 2
@@ -82,3 +87,40 @@ def test_a_message_is_noted_where_the_channel_cannot_be_read(
     message = render.Message("a text", (), "i1")
     channel, ts = messenger.post(message, "", look_first=True)
     assert [(m["channel"], m["ts"]) for m in slack.messages] == [(channel, ts)]
+
+
+def test_a_store_that_goes_away_after_the_post_is_no_second_message(
+    slack: slack_server.SlackServer, tmp_path: Path
+) -> None:
+    """A message that could not be noted is the message of its failure all the same."""
+
+    class Away(SqlStore):
+        is_away = True
+
+        def shown(self, incident_id: str, *, revision: int, channel: str = "", message_ts: str = "") -> None:
+            if self.is_away:
+                raise StoreError("the store is away")
+            super().shown(incident_id, revision=revision, channel=channel, message_ts=message_ts)
+
+    store = Away(f"sqlite:///{tmp_path / 'd.db'}")
+    tells, one = agent(slack, store), storm()[0]
+    with pytest.raises(StoreAway) as caught:
+        tells.handle(one)
+    assert len(slack.messages) == 1
+    store.is_away = False
+    tells.handle(one, posted=caught.value.posted)
+    time.sleep(1.1)
+    tells.deliver_due()
+    assert store.undelivered() == []
+    assert len(slack.messages) == 1
+
+
+def test_an_incident_whose_record_is_gone_is_no_work(slack: slack_server.SlackServer, tmp_path: Path) -> None:
+    """A drainer does not stay for a message that can no longer be told."""
+    store = SqlStore(f"sqlite:///{tmp_path / 'd.db'}")
+    slack.refuse = lambda method, arguments: {"error": "ratelimited"}
+    agent(slack, store).handle(storm()[0])
+    with create_engine(f"sqlite:///{tmp_path / 'd.db'}").begin() as db:
+        db.execute(text("DELETE FROM de_agent_diagnoses"))
+    assert len(store.undelivered()) == 1
+    assert not agent(slack, store).deliver_due()

@@ -26,6 +26,7 @@ HISTORY_SECONDS = 7 * 86400
 BUNDLE_SECONDS = 30 * 86400
 CLAIM_STALE_SECONDS = 120.0
 EDIT_SECONDS = 1.0
+REFUSED_SECONDS = 300.0  # where waiting does not help, until a person has mended it
 
 
 class Messenger(Protocol):
@@ -71,6 +72,7 @@ class Agent:
     incident_seconds: float = 3600.0
     log_token_budget: int = 4000
     extra_rules: Sequence[Signature] = ()
+    buttons: bool = False
     _posted: dict[str, Posted] = dataclasses.field(default_factory=dict)
     _not_before: dict[str, float] = dataclasses.field(default_factory=dict)
 
@@ -162,11 +164,13 @@ class Agent:
     def deliver(self, store: Store, incident: Incident) -> None:
         """Bring an incident's message up to its revision, if it is this owner's turn and not too soon."""
         now = self.clock()
-        lead = store.get(incident.lead_id)
-        if lead is None or now < self._not_before.get(incident.id, 0.0):
+        if now < self._not_before.get(incident.id, 0.0):
             return
-        self._not_before[incident.id] = now + EDIT_SECONDS
-        message = render.message(lead, incident)
+        lead = store.get(incident.lead_id)
+        self._not_before[incident.id] = now + (REFUSED_SECONDS if lead is None else EDIT_SECONDS)
+        if lead is None:
+            return
+        message = render.message(lead, incident, buttons=self.buttons)
         try:
             if incident.message_ts:
                 self.messenger.edit(message, incident.channel, incident.message_ts)
@@ -175,9 +179,11 @@ class Agent:
             turn = store.begin_post(incident.id, owner=self.owner, now=now, stale_after=CLAIM_STALE_SECONDS)
             if turn != "no":
                 where = self.messenger.post(message, lead.failure.slack_channel, look_first=turn == "again")
+                self._posted[incident.fingerprint] = Posted(incident.fingerprint, *where)
                 store.shown(incident.id, revision=incident.revision, channel=where[0], message_ts=where[1])
+                del self._posted[incident.fingerprint]  # noted; else `_tell_without_store` would post it again
         except SlackError as exc:
-            self._not_before[incident.id] = now + (300.0 if exc.retry_after is None else exc.retry_after)
+            self._not_before[incident.id] = now + (REFUSED_SECONDS if exc.retry_after is None else exc.retry_after)
             self.complain(f"Slack did not take the message of incident {incident.id}: {exc}\n{message.text}")
 
     def deliver_due(self) -> bool:
@@ -207,7 +213,7 @@ class Agent:
         diagnosis = dataclasses.replace(diagnosis, seconds=render.seconds_since(failure, now))
         incident = Incident(failure.key.diagnosis_id, mark, failure.key.diagnosis_id, now, now)
         try:
-            message = render.message(Record(failure, diagnosis, mark, now), incident)
+            message = render.message(Record(failure, diagnosis, mark, now), incident, buttons=False)
             channel, ts = self.messenger.post(message, failure.slack_channel, look_first=False)
         except SlackError as exc:
             self.complain(f"Slack did not take the diagnosis of {failure.key.label}: {exc}")
