@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_de_agent import settings as configuration
 from airflow_de_agent.core.agent import Agent, Messenger
-from airflow_de_agent.core.errors import SettingsError
+from airflow_de_agent.core.errors import SettingsError, StoreError
 from airflow_de_agent.core.evidence import Evidence
 from airflow_de_agent.core.failure import TaskFailure
 from airflow_de_agent.core.incident import Store
@@ -109,6 +109,7 @@ class Parts:
             incident_seconds=self.settings.incident_minutes * 60.0,
             log_token_budget=self.settings.log_token_budget,
             extra_rules=self.extra_rules,
+            buttons=self.settings.slack_buttons,
         )
 
     @functools.cached_property
@@ -237,7 +238,10 @@ def _once(open_it: Callable[[], Store]) -> Callable[[], Store]:
 
     def store() -> Store:
         if not opened:
-            opened.append(open_it())
+            try:
+                opened.append(open_it())
+            except SettingsError as exc:  # the first message goes out without a store, whatever is wrong with it
+                raise StoreError(str(exc)) from exc
         return opened[0]
 
     return store

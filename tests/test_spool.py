@@ -268,6 +268,17 @@ def test_a_store_out_of_reach_does_not_silence_us(desk: Desk, tmp_path: Path) ->
     desk.wait(lambda: len(desk.slack.messages) == 1 and "1 more" in desk.slack.texts()[0])
 
 
+@pytest.mark.parametrize("url", ["dynamodb:/no-table", "postgresql://u:p@h:port/d", "mysql+pymysql://u@h/d"])
+def test_a_store_url_that_is_wrong_does_not_silence_us(desk: Desk, url: str) -> None:
+    """The message goes out and the entry stays, as where the store is out of reach."""
+    desk.settings = Settings.from_json(desk.settings.to_json() | {"store_url": url})
+    desk.put(failure())
+    desk.start()
+    desk.wait(lambda: desk.slack.texts() != [])
+    desk.wait(lambda: "posted" in desk.spool.pending()[0].path.read_text())
+    assert len(desk.drainers()) == 1
+
+
 def test_a_drainer_that_dies_at_its_start_is_not_started_for_ever(desk: Desk) -> None:
     """Broken starts are spaced out, the entry stays, and the error file tells why."""
     broken = {"connections": {}}

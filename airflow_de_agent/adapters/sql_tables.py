@@ -17,7 +17,7 @@ def open_engine(url: str) -> Engine:
     An engine with the execution option ``de_agent_write`` takes SQLite's lock when a transaction begins.
 
     Raises:
-        StoreError: it is no URL.
+        StoreError: it is no URL, or of a database that is neither SQLite nor PostgreSQL.
     """
     from sqlalchemy import create_engine, event
     from sqlalchemy.engine import make_url
@@ -25,8 +25,10 @@ def open_engine(url: str) -> Engine:
 
     try:
         parsed = make_url(url)
-    except ArgumentError:
+    except (ArgumentError, ValueError):  # a port that is no number is a ValueError
         raise StoreError("store_url is not a SQLAlchemy URL, such as postgresql://user@host/database") from None
+    if parsed.get_backend_name() not in ("sqlite", "postgresql"):
+        raise StoreError(f"store_url names {parsed.get_backend_name()}; it may be SQLite or PostgreSQL")
     if parsed.get_backend_name() != "sqlite":
         return create_engine(parsed, future=True, pool_pre_ping=True)
     if parsed.database and parsed.database != ":memory:":
