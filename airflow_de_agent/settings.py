@@ -46,7 +46,9 @@ class Settings:
     )
     spool_dir: str = _option("", "Directory of the queue of failures. Default: AIRFLOW_HOME/de_agent/spool.")
     store_url: str = _option(
-        "", "Where diagnoses are kept, as a SQLAlchemy URL. Default: a SQLite file AIRFLOW_HOME/de_agent/diagnoses.db."
+        "",
+        "Where diagnoses are kept: a SQLAlchemy URL, or dynamodb://TABLE?region=REGION. Default: a SQLite file in "
+        "AIRFLOW_HOME/de_agent, for one host.",
     )
     deadline_seconds: int = _option(25, "Seconds from a failure to its final answer, at most.")
     log_token_budget: int = _option(4000, "How much of a task log is kept as evidence, in tokens.")
@@ -57,6 +59,7 @@ class Settings:
     slack_channel: str = _option("", "Slack channel for diagnoses, such as #data-oncall. Empty: no Slack.")
     report_channel: str = _option("", "Slack channel for the report of the week, posted on Mondays. Empty: none.")
     slack_base_url: str = _option("", "Base URL of the Slack API, for gateways and tests.")
+    slack_buttons: bool = _option(False, "Show the buttons that ask something back; they need the companion Lambda.")
     gemini_model: str = _option("gemini-3.8-flash", "The Gemini model that gives the second opinion.")
     gemini_conn_id: str = _option("gemini_default", "Airflow connection whose password is the Gemini API key.")
     gemini_base_url: str = _option("", "Base URL of the Gemini API, for private gateways and tests.")
