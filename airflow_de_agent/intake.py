@@ -43,14 +43,23 @@ class Intake:
     _not_before: dict[str, float] = dataclasses.field(default_factory=dict)
     _looking: dict[str, tuple[Entry, TaskFailure, Future[Found]]] = dataclasses.field(default_factory=dict)
     _pool: ThreadPoolExecutor | None = None
+    _deliver_after: float = 0.0
 
     def work(self) -> bool:
         """Handle every entry that is due, then bring messages up to date; whether there was anything to do."""
         done = sum(self._take(entry) for entry in self.spool.pending() if self._due(entry))
         looked = [look for stem, look in self._looking.items() if look[2].done() and self._is_time(stem)]
         ended = sum([self._ended(*look) for look in looked])
-        delivered = self.agent.deliver_due()
+        delivered = time.time() >= self._deliver_after and self._delivered()
         return bool(done or ended or delivered)
+
+    def _delivered(self) -> bool:
+        try:
+            return self.agent.deliver_due()
+        except Exception:  # one message that cannot be made must not end the drainer, and the next one
+            self.agent.complain(f"messages could not be brought up to date:\n{traceback.format_exc()}")
+            self._deliver_after = time.time() + RETRY_SECONDS
+            return False
 
     @property
     def busy(self) -> bool:
@@ -145,7 +154,10 @@ class Intake:
 
     def _keep_for_later(self, entry: Entry, values: dict[str, Any], away: StoreAway) -> None:
         if away.posted is not None and entry.kind == "task":
-            self.spool.rewrite(entry, values | {"posted": dataclasses.asdict(away.posted)})
+            try:
+                self.spool.rewrite(entry, values | {"posted": dataclasses.asdict(away.posted)})
+            except OSError as exc:  # the disk may be full: the agent remembers its message as long as it lives
+                self.agent.complain(f"that a message was sent cannot be noted: {exc}")
         self.agent.complain(f"{away}; the entry is kept and tried again")
         self._later(entry)
 

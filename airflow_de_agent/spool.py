@@ -10,6 +10,7 @@ only, and little of it.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import json
@@ -129,7 +130,8 @@ class Spool:
         rejected = self.directory / "rejected"
         rejected.mkdir(exist_ok=True, mode=0o700)
         (rejected / f"{path.name}.reason").write_text(reason + "\n")
-        path.rename(rejected / path.name)
+        with contextlib.suppress(FileNotFoundError):  # a sweep beside the drainer has set it aside
+            path.rename(rejected / path.name)
 
     def rejected(self) -> list[tuple[str, str]]:
         """Names and reasons of what was set aside."""

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import create_engine, text
 
 from airflow_de_agent import drainer
 from airflow_de_agent.adapters.sql_store import SqlStore
@@ -277,6 +278,24 @@ def test_a_store_url_that_is_wrong_does_not_silence_us(desk: Desk, url: str) -> 
     desk.wait(lambda: desk.slack.texts() != [])
     desk.wait(lambda: "posted" in desk.spool.pending()[0].path.read_text())
     assert len(desk.drainers()) == 1
+
+
+def test_an_incident_that_cannot_be_read_does_not_end_the_drainer(desk: Desk) -> None:
+    """What a newer version kept is left to it, and new failures are told of."""
+    later = {"status": 429, "headers": {"Retry-After": "1"}, "error": "ratelimited"}
+    desk.slack.refuse = lambda method, arguments: dict(later)
+    desk.put(failure())
+    desk.start()
+    desk.wait(lambda: "ratelimited" in desk.log())
+    with create_engine(desk.settings.store_url).begin() as db:
+        db.execute(text("""UPDATE de_agent_diagnoses SET diagnosis = '{"category": "of_tomorrow"}'"""))
+    desk.slack.refuse = lambda method, arguments: None
+    desk.wait(lambda: "brought up to date" in desk.log())
+    pids = desk.drainers()
+    desk.spool.put("task", {"failure": failure(1, "quite another thing").to_json()})
+    desk.start()
+    desk.wait(lambda: "quite another thing" in " ".join(desk.slack.texts()))
+    assert desk.drainers() == pids
 
 
 def test_a_drainer_that_dies_at_its_start_is_not_started_for_ever(desk: Desk) -> None:
