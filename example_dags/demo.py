@@ -51,7 +51,7 @@ def show(host: airflow_host.AirflowHost) -> int:
     print()
     for diagnosis in sorted(found.values(), key=lambda d: (d["dag_id"], d["map_index"])):
         if diagnosis["map_index"] <= 0:
-            print(host.de_agent("show", diagnosis["id"]))
+            print(told(diagnosis))
     slowest = max(d["seconds"] for d in found.values())
     missing = sorted(set(dags) - {d["dag_id"] for d in found.values()})
     say(f"{len(found)} diagnoses of {len(dags)} DAGs; the slowest answer took {slowest:.1f} s after its failure")
@@ -64,6 +64,20 @@ def show(host: airflow_host.AirflowHost) -> int:
         say("Airflow keeps running until Ctrl-C")
         wait_for_interrupt()
     return 0
+
+
+def told(diagnosis: dict[str, Any]) -> str:
+    """A diagnosis in a few lines."""
+    lines = [
+        f"{diagnosis['dag_id']}.{diagnosis['task_id']}: {diagnosis['root_cause']}",
+        f"  {diagnosis['category']}, {diagnosis['confidence']:.0%} sure, told {diagnosis['seconds']:.1f} s after the failure",
+        *(
+            f"  proof ({quote['source']}): {' '.join(quote['quote'].split())[:160]}"
+            for quote in diagnosis["evidence"][:2]
+        ),
+        *(f"  next: {step}" for step in diagnosis["next_steps"][:2]),
+    ]
+    return "\n".join(lines) + "\n"
 
 
 def trigger_all(host: airflow_host.AirflowHost) -> list[str]:
