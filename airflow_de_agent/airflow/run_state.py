@@ -178,17 +178,21 @@ def task_failure(
 
 
 def recent_failures(hours: int) -> tuple[list[TaskFailure], list[str]]:
-    """Task instances that failed within so many hours, and what could not be looked at.
+    """Task instances that failed within so many hours, and what could not be looked at; without DAGs that opted out.
 
     Task code of Airflow 3 has no database: from there nothing can be listed, and that is said.
     """
     import datetime
 
+    from airflow.models.dag import DagTag
     from airflow.models.taskinstance import TaskInstance
     from sqlalchemy import select
 
+    from airflow_de_agent.airflow.policy import OPT_OUT_TAG
+
+    out = select(DagTag.dag_id).where(DagTag.name == OPT_OUT_TAG)
     since = datetime.datetime.now(datetime.timezone.utc) - datetime.timedelta(hours=hours)
-    where = (TaskInstance.state == "failed", TaskInstance.end_date >= since)
+    where = (TaskInstance.state == "failed", TaskInstance.end_date >= since, TaskInstance.dag_id.not_in(out))
     try:
         with _session() as session:
             rows = session.scalars(select(TaskInstance).where(*where).order_by(TaskInstance.end_date)).all()
