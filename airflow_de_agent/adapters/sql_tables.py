@@ -30,7 +30,9 @@ def open_engine(url: str) -> Engine:
     if parsed.get_backend_name() not in ("sqlite", "postgresql"):
         raise StoreError(f"store_url names {parsed.get_backend_name()}; it may be SQLite or PostgreSQL")
     if parsed.get_backend_name() != "sqlite":
-        return create_engine(parsed, future=True, pool_pre_ping=True)
+        # libpq waits minutes for a host that does not answer, and the first message with it
+        patience = {"connect_timeout": 5} if parsed.get_driver_name().startswith("psycopg") else {}
+        return create_engine(parsed, future=True, pool_pre_ping=True, connect_args=patience)
     if parsed.database and parsed.database != ":memory:":
         Path(parsed.database).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     engine = create_engine(parsed, future=True, connect_args={"timeout": 15})
