@@ -70,7 +70,7 @@ def told(diagnosis: dict[str, Any]) -> str:
     """A diagnosis in a few lines."""
     lines = [
         f"{diagnosis['dag_id']}.{diagnosis['task_id']}: {diagnosis['root_cause']}",
-        f"  {diagnosis['category']}, {diagnosis['confidence']:.0%} sure, {diagnosis['seconds']:.1f} s after the failure",
+        f"  {diagnosis['category']}, {diagnosis['confidence']:.0%} sure, {diagnosis['seconds']:.1f} s after it failed",
         *(
             f"  proof ({quote['source']}): {' '.join(quote['quote'].split())[:160]}"
             for quote in diagnosis["evidence"][:2]

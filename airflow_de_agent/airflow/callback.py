@@ -97,7 +97,7 @@ def _capture_task(context: Context, **more: str) -> None:
     from airflow_de_agent.airflow.context import task_failure
 
     if not _is_task_context(context):
-        _capture_run(context)
+        _capture_run(context, more.get("slack_channel", ""))
         return
     settings = compat.settings()
     Spool(settings.spool_path).put("task", {"failure": task_failure(context, **more).to_json()})
@@ -109,10 +109,11 @@ def _is_task_context(context: Context) -> bool:
     return "exception" in context or "reason" not in context
 
 
-def _capture_run(context: Context) -> None:
+def _capture_run(context: Context, slack_channel: str = "") -> None:
     from airflow_de_agent.airflow.run_state import failures_of_run
 
-    record_run(failures_of_run(context) or ())
+    failures = failures_of_run(context) or ()
+    record_run([dataclasses.replace(failure, slack_channel=slack_channel) for failure in failures])
     see_to_it(compat.settings())
 
 
