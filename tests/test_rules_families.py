@@ -1634,7 +1634,64 @@ TEXTS = (
     ),
     ("infrastructure", "billiard.exceptions.WorkerLostError", "Worker exited prematurely: exitcode 155."),
     ("infrastructure", "AirflowException", "The Celery worker was shut down (warm shutdown) while the task ran"),
+    (
+        "configuration",
+        "botocore.exceptions.ClientError",
+        "An error occurred (InvalidSubnetID.NotFound) when calling the RunInstances operation: The subnet ID 'subnet-0f' does not exist",
+    ),
+    (
+        "configuration",
+        "botocore.exceptions.ClientError",
+        "An error occurred (ClientException) when calling the SubmitJob operation: JobQueue arn:aws:batch:eu-west-1:1:job-queue/etl is not found",
+    ),
+    (
+        "configuration",
+        "java.lang.IllegalArgumentException",
+        "Required executor memory (20480 MB), offHeap memory (0) MB, overhead (2048 MB) is above the max threshold (12288 MB) of this cluster!",
+    ),
+    (
+        "network",
+        "requests.exceptions.ProxyError",
+        "Max retries exceeded with url: / (Caused by ProxyError('Unable to connect to proxy', OSError('Tunnel connection failed: 503 Service Unavailable')))",
+    ),
+    ("infrastructure", "AirflowException", 'MountVolume.SetUp failed for volume "data": timed out (FailedMount)'),
+    ("deliberate", "airflow.exceptions.AirflowSkipException", "no new files today"),
+    ("missing_data", "AirflowException", "The user-provided path out.parquet does not exist."),
+    ("data_quality", "ValueError", "part 2 has no header"),
+    ("data_quality", "ValueError", "latest record is 3 days old, limit is 24 h"),
+    ("code_error", "ValueError", "'amount' is not in list"),
+    ("configuration", "ValueError", "unknown environment 'prodd', expected one of dev, test, prod"),
+    ("lock_conflict", "redshift_connector.error.ProgrammingError", "VACUUM is running. HINT: re-execute after it"),
+    (
+        "missing_data",
+        "RedshiftDataQueryFailedError",
+        "Statement 1 terminated with status FAILED. Response details: {'Error': \"ERROR: The specified S3 prefix 'x/dt=1/' does not \"\n          'exist\\n'\n  'code: 8001'}",
+    ),
+    (
+        "missing_dependency",
+        "ValueError",
+        "('Lambda function execution resulted in error', {'Payload': '{\"errorMessage\": \"Unable to import module \\'app\\': No module named \\'orjson\\'\"}'})",
+    ),
 )
+
+# What a sentence says of the object, where texts name it in their own way: message, words that must be told.
+NAMED = (
+    ("ValueError", "could not convert string to float: 'n/a'", "'n/a'."),
+    ("FileNotFoundError", "/data/in/orders.csv", "/data/in/orders.csv does not exist."),
+    ("KeyError", '"net\'amount"', "net'amount"),
+    ("KeyError", "\"['net_amount'] not in index\"", "column net_amount:"),
+    ("botocore.exceptions.ClientError", "S3 key raw/a.json does not exist", "S3 object raw/a.json does not exist."),
+    ("OSError", "[Errno 28] No space left on device: '/var/spill/17'", "full: /var/spill/17."),
+    ("TypeError", "transform() missing required argument: 'ds'", "transform()"),
+    ("psycopg2.errors.GroupingError", 'column "o.region" must appear in the GROUP BY clause', "o.region"),
+)
+
+
+@pytest.mark.parametrize(("kind", "message", "told"), NAMED)
+def test_a_sentence_names_the_object_whole(kind: str, message: str, told: str) -> None:
+    """A captured value is neither cut, nor doubled, nor left with half of its quotes and brackets."""
+    failure = TaskFailure(TaskKey("d", "r", "t"), "task", "", exceptions=(CapturedException(kind, message),))
+    assert told in rules.diagnose(failure, TaskLog(())).root_cause
 
 
 @pytest.mark.parametrize(("expected", "kind", "message"), TEXTS)

@@ -9,7 +9,11 @@ from airflow_de_agent.core.matching import Match
 from airflow_de_agent.core.statements import Statement
 
 _URI = re.compile(r"(?:s3[an]?|gs|hdfs|abfss?|wasbs?|dbfs|sftp|file)://[^\s'\",;)\]}>]{1,200}")
-_POKED = re.compile(r"(?:[Pp]oking for (?:the )?(?:file |key |object |prefix )?:?|waiting for) ?([\w:/.*{}=+-]{3,200})")
+_POKED = re.compile(
+    r"(?:[Pp]oking for (?:the )?(?:file |key |object |prefix )?:?|waiting for) ?"
+    r"(tasks? \[[^\]\n]{1,80}\] in dag [\w.-]{1,100}|DAG [\w.-]{1,100}|"
+    r"(?!(?:DAG|tasks?|task_groups?|keys?|files?|the)\b)[\w:/.*{}=+-]{3,200})"
+)
 _HOST = re.compile(r"(?:https?://(?:[^\s/@]{1,80}@)?|host[='\" ]{1,4})([\w.-]{3,120})")
 _MANUAL = re.compile(r"airflow\.apache\.org|docs\.|cloud\.google\.com|console\.|[\w-]{0,20}\.?console\.aws")
 _ROW_NAMES = {

@@ -120,5 +120,12 @@ def _values(found: re.Match[str]) -> dict[str, str]:
     values: dict[str, str] = {}
     for name, value in found.groupdict().items():
         if value:
-            values.setdefault(name.rstrip("0123456789_"), value)
+            values.setdefault(name.rstrip("0123456789_"), _whole(value, found, name))
     return values
+
+
+def _whole(value: str, found: re.Match[str], name: str) -> str:
+    """A phrase that the pattern's bound cut inside a word ends with the word before."""
+    end = found.end(name)
+    cut = end < len(found.string) and found.string[end].isalnum() and value[-1].isalnum()
+    return f"{value.rpartition(' ')[0]}…" if cut and len(value) > 30 and " " in value else value

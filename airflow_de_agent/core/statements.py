@@ -66,7 +66,23 @@ def statements(failure: TaskFailure | None, log: TaskLog, evidence: Sequence[Evi
     said += [_of_link(link, "exception", source) for link in final]
     if failure is not None and failure.reason:
         said.append(Statement(_folded(failure.reason), "verdict", 1.0, "exception", None))
-    return said
+    return [variant for statement in said for variant in _variants(statement)]
+
+
+# A text that was printed as a Python or JSON value: long strings cut into adjacent literals, quotes escaped.
+_CUT = re.compile(r"(?<=[\w .,:;-])['\"] ['\"](?=[\w.-])")
+_ESCAPED = re.compile(r"\\{1,6}(?=['\"])|(?:\\{1,4}[nrt])+")
+PRINTED = 0.98
+
+
+def _variants(statement: Statement) -> tuple[Statement, ...]:
+    """The statement, and before it what it says when a printed value in it is read as the text it was."""
+    if statement.place == "echo" or ("\\" not in statement.text and "' '" not in statement.text):
+        return (statement,)
+    plain = _folded(_ESCAPED.sub(lambda found: " " if found.group()[-1] in "nrt" else "", _CUT.sub("", statement.text)))
+    if plain == statement.text:
+        return (statement,)
+    return (statement._replace(text=plain, weight=statement.weight * PRINTED), statement)
 
 
 def final_chain(failure: TaskFailure | None, log: TaskLog) -> tuple[CapturedException, ...]:
@@ -135,7 +151,8 @@ _RECOVERED = (
 )
 _VERDICT = re.compile(
     r"return code -\d|Process terminated by signal|externally set to|shouldn't be running anymore|Task killed|"
-    r"heartbeat|zombie|killed externally|return code 143|return code 137"
+    r"heartbeat|zombie|killed externally|return code 143|return code 137|"
+    r"DagRun timed out after|no longer in the running state"
 )
 _ATTEMPT = re.compile(r"Starting attempt (\d+) of")
 _FOLDED_AWAY = re.compile(r"\((\d{1,9}) more lines? like (\d{1,9})")

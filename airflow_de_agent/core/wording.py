@@ -26,7 +26,8 @@ _ORDERS = re.compile(
 _LINK = re.compile(r"\b(?:https?|ftp)://(?:[^\s/@]{1,80}@)?", re.IGNORECASE)
 _SEGMENT = re.compile(r"\[([^\[\]]*\{[^\[\]]*)\]")
 _FIELD = re.compile(r"\{(\w+)(?:\|([^{}]*))?\}")
-_SQUEEZE = re.compile(r"\s+([.,;:)])|\(\s*\)")
+_SQUEEZE = re.compile(r"\s+([.,;:)])|\s\(\s*\)")
+_BRACKETS = (("[", "]"), ("(", ")"), ("{", "}"))
 
 STEPS: Mapping[str, tuple[str, ...]] = {
     "code_error": ("Correct the code at {frame|the last line of the DAG's own code in the traceback} and deploy it.",),
@@ -87,10 +88,18 @@ def _known(segment: str, values: Mapping[str, str]) -> bool:
 def printable(value: str) -> str:
     """A captured value as it may stand in a sentence; empty if it gives orders or is nothing but marks."""
     text = _LINK.sub("", " ".join(str(value).split())).strip(" \t,;:[(")
-    text = _unquoted("".join(character for character in text if character.isprintable()).rstrip("."))
+    text = _unquoted(_closed("".join(character for character in text if character.isprintable()).rstrip(".")))
     if _ORDERS.search(text) or not any(character.isalnum() for character in text):
         return ""
     return text if len(text) <= VALUE_LENGTH else text[: VALUE_LENGTH - 1].rstrip() + "…"
+
+
+def _closed(text: str) -> str:
+    """Without a closing bracket at the end that nothing opens."""
+    for opening, closing in _BRACKETS:
+        if text.endswith(closing) and text.count(closing) > text.count(opening):
+            text = text[:-1].rstrip()
+    return text
 
 
 def _unquoted(text: str) -> str:
@@ -130,12 +139,19 @@ def _row_quote(match: Match, statement: Statement) -> Quote | None:
 def _around(statement: Statement, text: str) -> Quote | None:
     at = statement.text.find(text)
     if at < 0:
-        at, text = 0, statement.text[:QUOTE_AFTER]
+        at, text = _piece(statement.text, text)
     wide = statement.text[_word_start(statement.text, at - QUOTE_BEFORE) : at + len(text) + QUOTE_AFTER].strip()
     for piece in (wide, text.strip()):
         if piece and not _ORDERS.search(piece) and not re.search(r"<https?:", piece):
             return Quote(statement.source, piece, statement.line)
     return None
+
+
+def _piece(held: str, text: str) -> tuple[int, str]:
+    """The longest piece of `text`, cut at quotation marks, that `held` has as it is; else how `held` begins."""
+    pieces = sorted(re.split(r"['\"\\]+", text), key=len, reverse=True)
+    found = next((piece for piece in pieces if len(piece) > 8 and piece in held), held[:QUOTE_AFTER])
+    return held.find(found), found
 
 
 def line_quote(text: str, number: int) -> Quote | None:

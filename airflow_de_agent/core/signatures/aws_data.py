@@ -166,6 +166,15 @@ SIGNATURES = (
         transience="unknown",
     ),
     S(
+        "redshift.vacuum",
+        "lock_conflict",
+        86,
+        ("vacuum is running",),
+        "",
+        "Another VACUUM runs on the cluster, and Redshift allows one at a time.",
+        ("Clear the task when the other VACUUM has ended; keep the maintenance jobs apart.",),
+    ),
+    S(
         "redshift.aborted_by_other",
         "lock_conflict",
         74,

@@ -110,7 +110,7 @@ SIGNATURES = (
             "no such column",
             "invalid column name",
         ),
-        r"Referenced column \"?(?P<column7>[\w.]{1,80})|Binder Error[^\n]{0,120}|column [\"'`]?(?P<column>[\w.$\"]{1,120}?)[\"'`]?(?: of relation \"?(?P<table>[\w.]{1,80})\"?)? does not exist|column reference \"(?P<column4>\w{1,80})\" is ambiguous|Unknown column '(?P<column2>[^'\n]{1,120})'|ORA-00904: ?\"?(?P<column3>[\w.\"]{1,100})|no such column: (?P<column5>[\w.]{1,100})|Invalid column name '(?P<column6>[^'\n]{1,100})|UndefinedColumn|column \"?[\w.]{1,80}\"? must appear in the GROUP BY|column \"?[\w.]{1,80}\"? is of type [\w ]{1,30} but expression is of type",
+        r"Referenced column \"?(?P<column7>[\w.]{1,80})|Binder Error[^\n]{0,120}|column [\"'`]?(?P<column>[\w.$\"]{1,120}?)[\"'`]?(?: of relation \"?(?P<table>[\w.]{1,80})\"?)? does not exist|column reference \"(?P<column4>\w{1,80})\" is ambiguous|Unknown column '(?P<column2>[^'\n]{1,120})'|ORA-00904: ?\"?(?P<column3>[\w.\"]{1,100})|no such column: (?P<column5>[\w.]{1,100})|Invalid column name '(?P<column6>[^'\n]{1,100})|UndefinedColumn|column \"?(?P<column8>[\w.]{1,80})\"? must appear in the GROUP BY|column \"?(?P<column9>[\w.]{1,80})\"? is of type [\w ]{1,30} but expression is of type",
         "The SQL uses column {column|named in the message}, which the table does not have (or not in this form).",
         (
             "Compare the statement with the table's present columns; was {column|the column} renamed, or is a migration missing?",
@@ -248,16 +248,23 @@ SIGNATURES = (
             "error converting data type",
             "division by zero",
             "divisionbyzero",
-            "cardinalityviolation",
-            "more than one row returned by a subquery",
             "cannot affect row a second time",
         ),
-        r"invalid input syntax for (?:type )?(?P<type>[\w ]{1,40}): \"(?P<value>[^\"\n]{0,80})|(?P<what>value too long for type [\w ]{1,30}(?:\(\d{1,6}\))?|Data too long for column '[\w.]{1,80}'|Incorrect (?:string|datetime|integer|date|decimal|double) value[^\n]{0,80}|date/time field value out of range[^\n]{0,60}|numeric field overflow|(?:integer|bigint|smallint|value)[^\n]{0,60}out of range|missing data for column \"[\w.]{1,80}\"|extra data after last expected column|invalid byte sequence for encoding[^\n]{0,40}|ORA-(?:12899|01722|01438)[^\n]{0,60}|would be truncated|Conversion failed when converting[^\n]{0,80}|Error converting data type[^\n]{0,60}|division by zero|more than one row returned by a subquery|cannot affect row a second time|Out of range value for column[^\n]{0,60})",
-        "A value does not fit: {what|}[ value {value}][ for type {type}].",
+        r"invalid input syntax for (?:type )?(?P<type>[\w ]{1,40}): \"(?P<value>[^\"\n]{0,80})|(?P<what>value too long for type [\w ]{1,30}(?:\(\d{1,6}\))?|Data too long for column '[\w.]{1,80}'|Incorrect (?:string|datetime|integer|date|decimal|double) value[^\n]{0,80}|date/time field value out of range[^\n]{0,60}|numeric field overflow|(?:integer|bigint|smallint|value)[^\n]{0,60}out of range|missing data for column \"[\w.]{1,80}\"|extra data after last expected column|invalid byte sequence for encoding[^\n]{0,40}|ORA-(?:12899|01722|01438)[^\n]{0,60}|would be truncated|Conversion failed when converting[^\n]{0,80}|Error converting data type[^\n]{0,60}|division by zero|cannot affect row a second time|Out of range value for column[^\n]{0,60})",
+        "A value does not fit its column[: {what}][: {value}][ for type {type}].",
         (
             "Find the rows with such values in the source and see what the producer changed; cast or reject them explicitly.",
         ),
         unless=("list index", "string index", "tuple index", "zerodivisionerror", "port out of range"),
+    ),
+    S(
+        "sql.subquery_rows",
+        "data_quality",
+        70,
+        ("more than one row returned by a subquery", "subquery returns more than 1 row", "returned more than 1 row"),
+        "",
+        "A subquery that should give one row gives more: duplicates in the data, or a condition too wide.",
+        ("Run the subquery by hand and look for keys that occur more than once.",),
     ),
     # --- locks ------------------------------------------------------------------------------------------------------
     S(

@@ -61,7 +61,7 @@ SIGNATURES = (
         "lock_conflict",
         52,
         ("lock", "conflict"),
-        r"\b\w{0,40}(?:Lock|Conflict)\w{0,12}(?:Error|Exception)\b",
+        r"\b\w{0,40}(?-i:(?<![A-Z])Lock|Conflict)\w{0,12}(?:Error|Exception)\b",
         "Two writers met.",
         unless=("blocking", "unlock", "versionconflict"),
     ),

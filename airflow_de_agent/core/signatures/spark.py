@@ -196,9 +196,20 @@ SIGNATURES = (
             "no filesystem for scheme",
             "unresolved dependencies",
         ),
-        r"(?:ClassNotFoundException|NoClassDefFoundError|NoSuchMethodError|UnsupportedClassVersionError|main class|AbstractMethodError|IncompatibleClassChangeError):? '?(?P<name>[\w.$/]{1,120})|(?:Failed to find (?:the )?data source:? |DATA_SOURCE_NOT_FOUND[^\n]{0,60}source: )(?P<name2>[\w.-]{1,80})|unresolved dependenc(?:y|ies):?[^\n]{0,80}|No FileSystem for scheme \"?(?P<name3>\w{1,20})",
+        r"(?:ClassNotFoundException|NoClassDefFoundError|NoSuchMethodError|UnsupportedClassVersionError|main class|AbstractMethodError|IncompatibleClassChangeError):? '?(?!Failed to find)(?P<name>[\w.$/]{1,120})|(?:Failed to find (?:the )?data source:? |DATA_SOURCE_NOT_FOUND[^\n]{0,60}source: )(?P<name2>[\w.-]{1,80})|unresolved dependenc(?:y|ies):?[^\n]{0,80}|No FileSystem for scheme \"?(?P<name3>\w{1,20})",
         "A Java class or package is missing or of the wrong version: {name|see the quoted line}.",
         ("Add the package (jars / --packages) that provides {name|it}, built for this Spark and Scala version.",),
+    ),
+    S(
+        "spark.executor_too_large",
+        "configuration",
+        88,
+        ("above the max threshold", "above the maximum threshold"),
+        r"Required (?P<what>\w{1,20} memory \([^)\n]{1,20}\))[^\n]{0,160}above the max\w{0,4} threshold \((?P<limit>[^)\n]{1,20})\)|above the max\w{0,4} threshold",
+        "The job asks for more memory in one container than the cluster allows: {what|more than the limit}[, limit {limit}].",
+        (
+            "Ask for less executor memory, or raise yarn.scheduler.maximum-allocation-mb and nodemanager.resource.memory-mb.",
+        ),
     ),
     S(
         "spark.java_missing",

@@ -57,7 +57,7 @@ SIGNATURES = (
             "out of disk",
         ),
         r"No space left on device(?:: ?'?(?P<path>[^'\n\"]{1,160}))?|Errno 28|ENOSPC|[Dd]isk quota exceeded|Errno 122|not enough (?:free )?(?:disk )?space|disk is full|file ?system full|[Ii]nsufficient disk space|[Oo]ut of disk",
-        "The disk is full {path|where the task writes}.",
+        "The disk is full: {path|where the task writes}.",
         (
             "Free space or enlarge the volume; look for temporary and spill files of earlier runs; stream instead of staging.",
         ),
@@ -143,7 +143,7 @@ SIGNATURES = (
             "eacces",
             "errno 30",
         ),
-        r"Permission denied:? ?'?(?P<path>[^'\n\"]{0,160})|Errno 1[3]\b|Operation not permitted|PermissionError|Read-only file system|EACCES|Errno 30",
+        r"(?:file|directory|access|open|stat|create|remove|unlink|read|write) [`'\"‘](?P<path2>[^'\"’\n]{1,160})['\"’]: Permission denied|(?P<path3>/[\w./=+-]{1,200}): Permission denied|Permission denied:? ?'?(?P<path>[^'\n\"]{0,160})|Errno 1[3]\b|Operation not permitted|PermissionError|Read-only file system|EACCES|Errno 30",
         "The task's user may not use {path|the file}.",
         ("Check owner and mode of {path|the file} for the user that runs the task.",),
         unless=(
@@ -172,9 +172,11 @@ SIGNATURES = (
             "cannot find the file",
             "file does not exist",
             "cannot access",
+            "user-provided path",
+            "no such file",
         ),
-        r"No such file or directory: (?:b?['\"])?(?P<path>[^'\"\n]{1,200})|(?P<path2>[\w./=+-]{1,200}): No such file or directory|File (?:b?['\"])?(?P<path3>[^'\"\n]{1,200}?)['\"]? (?:does not exist|not found)|[Ff]ile not found:? ?'?(?P<path4>[^'\n]{1,160})|cannot access '(?P<path5>[^'\n]{1,160})|No such file or directory|FileNotFoundError|cannot find the file",
-        "File {path|of the request} does not exist.",
+        r"user-provided path (?P<path6>[^\n]{1,160}?) does not exist|(?:GET|get|from|retrieve) (?P<path7>/[^\s'\"]{2,160})[^\n]{0,80}No such file|No such file or directory: (?:b?['\"])?(?P<path>[^'\"\n]{1,200})|(?P<path2>[\w./=+-]{1,200}): No such file or directory|File (?:b?['\"])?(?P<path3>[^'\"\n]{1,200}?)['\"]? (?:does not exist|not found)|[Ff]ile not found:? ?'?(?P<path4>[^'\n]{1,160})|cannot access '(?P<path5>[^'\n]{1,160})|FileNotFoundError: (?P<path8>(?:/|[A-Za-z]:\\|\w{2,6}://)[^\s'\"]{2,200})|No such file or directory|FileNotFoundError|cannot find the file|\[Errno 2\] No such file",
+        "{path|A file that the task reads} does not exist.",
         (
             "Look for {path|the file}: is its delivery late, did an earlier step fail to write it (another worker's disk?), or is the path wrong?",
         ),

@@ -257,7 +257,7 @@ SIGNATURES = (
         91,
         ("access denied: ", "does not have", "permission_denied", "forbidden: 403"),
         r"Access Denied: (?P<what>[^\n]{1,140})|does not have (?P<perm>[\w.]{3,80}) (?:permission|access)|PERMISSION_DENIED|Forbidden: 403[^\n]{0,80}(?:denied|permission)|[Pp]ermission '?(?P<perm2>[\w.]{3,80})'? denied",
-        "The service account lacks a permission: {perm|}{what|denied}.",
+        "The service account lacks a permission[ {perm}][: {what}].",
         ("Grant {perm|the permission} on the resource named to the service account.",),
         unless=("quota",),
     ),
