@@ -16,6 +16,7 @@ from airflow_de_agent.core.errors import SettingsError, StoreError
 from airflow_de_agent.core.evidence import Evidence
 from airflow_de_agent.core.failure import TaskFailure
 from airflow_de_agent.core.incident import Store
+from airflow_de_agent.core.redaction import Redactor
 from airflow_de_agent.intake import Intake
 from airflow_de_agent.settings import Settings
 from airflow_de_agent.spool import Spool
@@ -59,6 +60,18 @@ def open_store(settings: Settings) -> Store:
     return SqlStore(settings.store_in_force)
 
 
+def create_store(settings: Settings) -> None:
+    """Make the store's tables where they are absent.
+
+    Raises:
+        StoreError: it cannot be reached, or may not be made.
+        SettingsError: the URL is not one.
+    """
+    store: Any = open_store(settings)
+    if settings.store_url.startswith("dynamodb:"):
+        store.create_table()
+
+
 def read_log(failure: TaskFailure) -> Iterable[bytes] | Evidence:
     """The task log: the file where it is on this host, else the tail that was captured, else why there is none."""
     from airflow_de_agent.adapters.log_file import read_chunks
@@ -80,8 +93,10 @@ def read_rules(path: str) -> tuple[Signature, ...]:
     """
     if not path:
         return ()
-    import yaml
-
+    try:
+        import yaml
+    except ImportError as exc:
+        raise SettingsError("rules_file needs PyYAML: pip install PyYAML") from exc
     from airflow_de_agent.core.signatures.user_rules import user_rules
 
     try:
@@ -104,7 +119,7 @@ class Parts:
             read_log=read_log,
             messenger=self.messenger(),
             clock=time.time,
-            complain=log.warning,
+            complain=_complain,
             owner=socket.gethostname(),
             incident_seconds=self.settings.incident_minutes * 60.0,
             log_token_budget=self.settings.log_token_budget,
@@ -221,6 +236,11 @@ class Parts:
         settings = self.settings
         budget = DailyBudget(complete, add, time.time, settings.daily_token_budget, settings.daily_call_budget)
         return Circuit(budget, time.monotonic)
+
+
+def _complain(text: str) -> None:
+    """A line in the drainer's log; a traceback may quote what a log or a connection held."""
+    log.warning("%s", Redactor().redact(text))
 
 
 def _or_none(read: Callable[[], Any]) -> Any:

@@ -52,6 +52,7 @@ def _parser() -> argparse.ArgumentParser:
         ("eval", _eval, _eval_options),
         ("report", _report, _report_options),
         ("doctor", _doctor, _no_options),
+        ("store", _store, _store_options),
     ):
         sub = commands.add_parser(name, help=command.__doc__, description=command.__doc__)
         sub.set_defaults(command=command)
@@ -210,6 +211,20 @@ def _report(arguments: argparse.Namespace, settings: Settings) -> int:
     from airflow_de_agent import report
 
     return report.run(arguments, settings)
+
+
+def _store_options(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("action", choices=("create",))
+
+
+def _store(arguments: argparse.Namespace, settings: Settings) -> int:
+    """Make what the store of `store_url` needs: a DynamoDB table, or the tables of a database."""
+    del arguments
+    from airflow_de_agent import bootstrap
+
+    bootstrap.create_store(settings)
+    print("the store is ready")
+    return 0
 
 
 def _doctor(arguments: argparse.Namespace, settings: Settings) -> int:

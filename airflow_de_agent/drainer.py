@@ -100,6 +100,10 @@ class Work(Protocol):
     def work(self) -> bool:
         """Do what there is to do; whether there was anything."""
 
+    @property
+    def tired(self) -> bool:
+        """Whether another process should go on."""
+
     def has_news(self) -> bool:
         """Whether something waits that was not tried yet."""
 
@@ -115,12 +119,13 @@ def drain(spool: Spool, intake: Work, lock: int, deadline: float = math.inf) -> 
             _until_idle(intake, deadline)
         finally:
             os.close(held)
-        held = spool.take_lock() if intake.has_news() and time.monotonic() < deadline else None
+        go_on = intake.has_news() and not intake.tired and time.monotonic() < deadline
+        held = spool.take_lock() if go_on else None
 
 
 def _until_idle(intake: Work, deadline: float) -> None:
     last_work = time.monotonic()
-    while time.monotonic() < deadline:
+    while time.monotonic() < deadline and not intake.tired:
         if intake.work():
             last_work = time.monotonic()
             continue

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 # A failed run is looked at a little later, so that the tasks' own, richer entries come first.
 RUN_GRACE_SECONDS = 5.0
 RETRY_SECONDS = 5.0
+DELIVER_SECONDS = 1.0
+TIRED_SECONDS = 60.0  # not sooner, or every capture would start a drainer while the token is wrong
 _AT_ONCE = 2
 
 Found = tuple[Diagnosis, Bundle]
@@ -44,6 +46,7 @@ class Intake:
     _looking: dict[str, tuple[Entry, TaskFailure, Future[Found]]] = dataclasses.field(default_factory=dict)
     _pool: ThreadPoolExecutor | None = None
     _deliver_after: float = 0.0
+    _born: float = dataclasses.field(default_factory=time.monotonic)
 
     def work(self) -> bool:
         """Handle every entry that is due, then bring messages up to date; whether there was anything to do."""
@@ -53,7 +56,13 @@ class Intake:
         delivered = time.time() >= self._deliver_after and self._delivered()
         return bool(done or ended or delivered)
 
+    @property
+    def tired(self) -> bool:
+        """Whether Slack refused our token: a drainer that is started anew gets a fresh one from the host."""
+        return self.agent.unauthorised and time.monotonic() - self._born > TIRED_SECONDS
+
     def _delivered(self) -> bool:
+        self._deliver_after = time.time() + DELIVER_SECONDS  # the store is asked for what is due
         try:
             return self.agent.deliver_due()
         except Exception:  # one message that cannot be made must not end the drainer, and the next one
@@ -84,10 +93,12 @@ class Intake:
             return False
         try:
             values = self.spool.read(begun)
-            settled = self._worked_on(begun, values)
+            failures = _failures(begun, values)
         except (ValueError, KeyError, TypeError, AttributeError) as exc:
             self._set_aside(begun, exc)
             return False
+        try:
+            settled = self._worked_on(begun, failures, values)
         except StoreAway as exc:
             self._keep_for_later(begun, values, exc)
             return False
@@ -102,17 +113,13 @@ class Intake:
             self._later(begun)
         return settled
 
-    def _worked_on(self, entry: Entry, values: Mapping[str, Any]) -> bool | None:
+    def _worked_on(self, entry: Entry, failures: list[TaskFailure], values: Mapping[str, Any]) -> bool | None:
         """Whether the entry is dealt with; None while a deeper look at it is under way."""
-        if entry.kind == "run":
-            states = {"run_state": values.get("run_state", ())}
-            failures = (TaskFailure.from_json(states | item) for item in values["failures"])
-            return all([self._settled(failure) for failure in failures])
-        failure = TaskFailure.from_json(values["failure"])
         if entry.kind == "deep":
-            return self._look(entry, failure)
+            return self._look(entry, failures[0])
         posted = Posted(**values["posted"]) if values.get("posted") else None
-        return self._settled(failure, again=bool(values.get("again")), posted=posted)
+        again = bool(values.get("again"))
+        return all([self._settled(failure, again=again, posted=posted) for failure in failures])
 
     def _settled(self, failure: TaskFailure, *, again: bool = False, posted: Posted | None = None) -> bool:
         outcome = self.agent.handle(failure, again=again, posted=posted)
@@ -168,6 +175,18 @@ class Intake:
     def _later(self, entry: Entry) -> Entry:
         self._not_before[_stem(entry)] = time.time() + RETRY_SECONDS
         return self.spool.postpone(entry)
+
+
+def _failures(entry: Entry, values: Mapping[str, Any]) -> list[TaskFailure]:
+    """What an entry tells of.
+
+    Raises:
+        ValueError, KeyError, TypeError, AttributeError: it is not an entry of its kind.
+    """
+    if entry.kind != "run":
+        return [TaskFailure.from_json(values["failure"])]
+    states = {"run_state": values.get("run_state", ())}
+    return [TaskFailure.from_json(states | item) for item in values["failures"]]
 
 
 def _stem(entry: Entry) -> str:

@@ -244,3 +244,21 @@ def test_a_store_that_goes_away_does_not_make_the_model_answer_twice(desk: Desk,
     desk.wait(lambda: work.work() and not desk.spool.pending())
     assert len(asked) == 1
     assert store.find(failure().key).diagnosis.root_cause == "the model's words"  # type: ignore[union-attr]
+
+
+def test_store_create_makes_the_table(aws, tmp_path: Path) -> None:
+    """The command makes the DynamoDB table that `store_url` names, and doing it again does no harm."""
+    environment = {
+        "PATH": os.environ["PATH"],
+        "AIRFLOW_HOME": str(tmp_path),
+        "AWS_ENDPOINT_URL": aws.url,
+        "DE_AGENT_STORE_URL": f"dynamodb://de-agent?region={aws_servers.CREDENTIALS['region_name']}",
+        "AWS_ACCESS_KEY_ID": aws_servers.CREDENTIALS["aws_access_key_id"],
+        "AWS_SECRET_ACCESS_KEY": aws_servers.CREDENTIALS["aws_secret_access_key"],
+    }
+    for _ in range(2):
+        subprocess.run(
+            [sys.executable, "-m", "airflow_de_agent.cli", "store", "create"],
+            env=environment, check=True, capture_output=True, cwd=ROOT,
+        )  # fmt: skip
+    assert aws.client("dynamodb").list_tables()["TableNames"] == ["de-agent"]

@@ -99,9 +99,7 @@ def _capture_task(context: Context, **more: str) -> None:
     if not _is_task_context(context):
         _capture_run(context, more.get("slack_channel", ""))
         return
-    settings = compat.settings()
-    Spool(settings.spool_path).put("task", {"failure": task_failure(context, **more).to_json()})
-    see_to_it(settings)
+    Spool(compat.settings().spool_path).put("task", {"failure": task_failure(context, **more).to_json()})
 
 
 def _is_task_context(context: Context) -> bool:
@@ -114,19 +112,21 @@ def _capture_run(context: Context, slack_channel: str = "") -> None:
 
     failures = failures_of_run(context) or ()
     record_run([dataclasses.replace(failure, slack_channel=slack_channel) for failure in failures])
-    see_to_it(compat.settings())
 
 
 def _safely(capture: Callable[..., None], context: Context, **more: str) -> None:
+    went_wrong = "could not record this failure"
     try:
         capture(context, **more)
+        went_wrong = "recorded this failure, but could not start its diagnosis"
+        see_to_it(compat.settings())
     except BaseException as exc:  # the host's process: whatever it is, it must not reach Airflow
-        _say(exc)
+        _say(went_wrong, exc)
 
 
-def _say(exc: BaseException) -> None:
+def _say(went_wrong: str, exc: BaseException) -> None:
     try:
         reason = " ".join(f"{type(exc).__name__}: {exc}".split())[:500]
-        log.warning("de-agent could not record this failure (%s); the task is not affected", reason)
+        log.warning("de-agent %s (%s); the task is not affected", went_wrong, reason)
     except BaseException:  # logging itself may be what is broken
         return

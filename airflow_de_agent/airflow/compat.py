@@ -68,6 +68,19 @@ def host_redact() -> Callable[[str], str]:
     return ours
 
 
+def _found(conn_id: str) -> Any:
+    """The connection, from the environment alone where a secrets backend would be called first."""
+    if option("secrets", "backend") or option("workers", "secrets_backend"):
+        from airflow.secrets.environment_variables import EnvironmentVariablesBackend
+
+        return EnvironmentVariablesBackend().get_connection(conn_id)
+    try:
+        from airflow.sdk import BaseHook
+    except ImportError:
+        from airflow.hooks.base import BaseHook
+    return BaseHook.get_connection(conn_id)
+
+
 def connection(conn_id: str) -> dict[str, Any] | None:
     """A connection's fields, for the drainer; None when it is absent or would need the network.
 
@@ -75,14 +88,10 @@ def connection(conn_id: str) -> dict[str, Any] | None:
     Airflow 3 answers through the task's supervisor; never call this in a scheduler-side listener, where a look-up
     closes the scheduler's session and kills it (measured on 3.0.6 and 3.3.2).
     """
-    if option("secrets", "backend") or option("workers", "secrets_backend"):
-        return None
     try:
-        from airflow.sdk import BaseHook
-    except ImportError:
-        from airflow.hooks.base import BaseHook
-    try:
-        found = BaseHook.get_connection(conn_id)
+        found = _found(conn_id)
+        if found is None:
+            return None
         fields = {name: getattr(found, name, None) or "" for name in ("login", "password", "host", "schema")}
         return {**fields, "extra": dict(found.extra_dejson)}
     except Exception:  # absent, encrypted with another key, or no object: each host raises its own, none matters here

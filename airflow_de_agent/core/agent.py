@@ -73,6 +73,7 @@ class Agent:
     log_token_budget: int = 4000
     extra_rules: Sequence[Signature] = ()
     buttons: bool = False
+    unauthorised: bool = False
     _posted: dict[str, Posted] = dataclasses.field(default_factory=dict)
     _not_before: dict[str, float] = dataclasses.field(default_factory=dict)
 
@@ -184,6 +185,7 @@ class Agent:
                 del self._posted[incident.fingerprint]  # noted; else `_tell_without_store` would post it again
         except SlackError as exc:
             self._not_before[incident.id] = now + (REFUSED_SECONDS if exc.retry_after is None else exc.retry_after)
+            self.unauthorised = self.unauthorised or exc.unauthorised
             self.complain(f"Slack did not take the message of incident {incident.id}: {exc}\n{message.text}")
 
     def deliver_due(self) -> bool:

@@ -30,7 +30,7 @@ from airflow_de_agent.core.task_log import TaskLog
 # Below this score nothing is said with a straight face: the answer is unknown.
 ANSWERED = 33.0
 # Below this score the cause may well lie in another task of the run.
-WEAK = 68.0
+WEAK = 68.5
 OWN = 55.0
 # From this strength on a row means one thing.
 DEFINITE = 85

@@ -166,6 +166,16 @@ SIGNATURES = (
         transience="unknown",
     ),
     S(
+        "redshift.waits_for_lock",
+        "lock_conflict",
+        66,
+        ("granted=f",),
+        r"lock_mode=(?P<mode>\w{1,40})[^\n]{0,80}?relation=(?P<table>[\w.]{1,120})[^\n]{0,40}granted=f(?:alse)?\b",
+        "A session waits for lock {mode|that another one holds}[ on {table}], so the task ran out of time.",
+        ("Find the holder in SVV_TRANSACTIONS (granted = true for the same relation) and end or await it.",),
+        needs=("timeout", "timed out"),
+    ),
+    S(
         "redshift.vacuum",
         "lock_conflict",
         86,

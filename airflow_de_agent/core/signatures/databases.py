@@ -258,6 +258,15 @@ SIGNATURES = (
         unless=("list index", "string index", "tuple index", "zerodivisionerror", "port out of range"),
     ),
     S(
+        "sql.view_not_filled",
+        "sql_error",
+        72,
+        ("has not been populated",),
+        r"materialized view \"?(?P<view>[\w.]{1,80})\"? has not been populated",
+        "Materialized view {view|of the query} was created WITH NO DATA and never refreshed.",
+        ("Run REFRESH MATERIALIZED VIEW {view|for it} first, or clear the task that should have done so.",),
+    ),
+    S(
         "sql.subquery_rows",
         "data_quality",
         70,

@@ -8,6 +8,27 @@ from airflow_de_agent.core.signatures.signature import Signature as S
 
 SIGNATURES = (
     S(
+        "databricks.timed_out",
+        "timeout",
+        86,
+        ("timedout",),
+        r"result_state['\"]?: ?['\"]?TIMEDOUT|\bTIMEDOUT\b",
+        "The Databricks run took longer than the time limit set for it.",
+        (
+            "Compare with the duration of earlier runs in the Databricks job; raise timeout_seconds only if it is expected.",
+        ),
+        operators=("databricks",),
+    ),
+    S(
+        "snowflake.certificate",
+        "network",
+        80,
+        ("254007", "ocsp"),
+        r"The certificate is revoked or could not be validated(?:: hostname=(?P<host>[\w.-]{1,120}))?|OCSP (?:response|check|validation)[^\n]{0,40}(?:fail|invalid|not)",
+        "Snowflake's certificate could not be checked[ for {host}]: the worker does not reach the OCSP server.",
+        ("Let the worker reach the OCSP hosts (SYSTEM$ALLOWLIST() names them) on port 80.",),
+    ),
+    S(
         "snowflake.account",
         "configuration",
         90,
@@ -147,6 +168,7 @@ SIGNATURES = (
         91,
         (
             "is not recognized",
+            "null result in a non-nullable",
             "100038",
             "100035",
             "100040",
@@ -164,7 +186,7 @@ SIGNATURES = (
             "does not match",
             "field delimiter",
         ),
-        r"(?P<what>(?:Numeric|Timestamp|Date|Boolean|Time) (?:value )?'(?P<value>[^'\n]{0,60})' is not recognized|Error parsing JSON[^\n]{0,60}|String '[^'\n]{0,60}' is too long and would be truncated|Number of columns in file \(\d{1,5}\) does not match|End of record reached while expected[^\n]{0,60}|Found character '[^\n]{1,3}' instead of field delimiter)",
+        r"(?P<what>NULL result in a non-nullable column|(?:Numeric|Timestamp|Date|Boolean|Time) (?:value )?'(?P<value>[^'\n]{0,60})' is not recognized|Error parsing JSON[^\n]{0,60}|String '[^'\n]{0,60}' is too long and would be truncated|Number of columns in file \(\d{1,5}\) does not match|End of record reached while expected[^\n]{0,60}|Found character '[^\n]{1,3}' instead of field delimiter)",
         "A row of the data does not fit: {what|value not recognized}.",
         ("Validate the file named in the message (VALIDATE, ON_ERROR) and see what the producer changed.",),
     ),
