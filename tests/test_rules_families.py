@@ -1662,6 +1662,26 @@ TEXTS = (
     ("code_error", "ValueError", "'amount' is not in list"),
     ("configuration", "ValueError", "unknown environment 'prodd', expected one of dev, test, prod"),
     ("lock_conflict", "redshift_connector.error.ProgrammingError", "VACUUM is running. HINT: re-execute after it"),
+    ("data_quality", "ValueError", "column amount is empty for 88 % of rows"),
+    ("missing_data", "RuntimeError", "manifest lists 12 files but only 9 are in the bucket"),
+    ("code_error", "RuntimeError", "cannot reuse already awaited coroutine"),
+    ("data_quality", "_csv.Error", "field larger than field limit (131072)"),
+    (
+        "network",
+        "snowflake.connector.errors.OperationalError",
+        "254007: The certificate is revoked or could not be validated: hostname=x",
+    ),
+    (
+        "data_quality",
+        "snowflake.connector.errors.ProgrammingError",
+        "100072 (22000): NULL result in a non-nullable column",
+    ),
+    (
+        "timeout",
+        "AirflowException",
+        "x failed with terminal state: {'life_cycle_state': 'TERMINATED', 'result_state': 'TIMEDOUT'}",
+    ),
+    ("sql_error", "psycopg2.errors.ObjectNotInPrerequisiteState", 'materialized view "mv" has not been populated'),
     (
         "missing_data",
         "RedshiftDataQueryFailedError",

@@ -707,6 +707,34 @@ STORIES = (
         ),
     ),
     ("code_error", story("AttributeError: module 'datetime' has no attribute 'utcnow'")),
+    (
+        "missing_dependency",
+        story(
+            "ValueError: ('Lambda function execution resulted in error', {'Payload': '{\"errorMessage\": \"Unable to import module \\'app\\': No module named \\'orjson\\'\"}'})"
+        ),
+    ),
+    (
+        "missing_data",
+        story(
+            "airflow.exceptions.AirflowException: Statement 1 terminated with status FAILED. Response details: {'Error': \"ERROR: The specified S3 prefix 'x/dt=1/' does not \"\n          'exist\\n'\n          'code: 8001'}"
+        ),
+    ),
+    (
+        "timeout",
+        story(
+            None,
+            "ERROR - DagRun timed out after 1:00:00.221",
+            "WARNING - State of this instance has been externally set to skipped. Terminating instance.",
+        ),
+    ),
+    (
+        "infrastructure",
+        story(
+            None,
+            "ERROR - Server indicated the task shouldn't be running anymore detail={'reason': 'not_running', 'current_state': 'queued'}",
+        ),
+    ),
+    ("rate_limit", story("ValueError: expected 30 pages, got 17", "WARNING - page 18: HTTP 429 Too Many Requests")),
 )
 
 

@@ -126,7 +126,8 @@ _PLACES: Mapping[str, str] = {
 
 def _quotes(found: list[Match], said: list[Statement]) -> tuple[Quote, ...]:
     """What proves the cause, what ended the task where that is something else, and what else was said of the cause."""
-    lines = [statement for statement in said if statement.link is None and statement.source == "task_log"]
+    # Of the readings of one line the last is the line itself, which alone can be quoted.
+    lines = {(one.source, one.line): one for one in said if one.link is None}.values()
     ended = next((match for match in found if match.statement.place in ("exception", "verdict")), None)
     shown = [found[0]] + ([ended] if ended is not None and ended.statement != found[0].statement else [])
     shown += itertools.islice((match for match in found[1:] if _bears_out(match, found[0])), 1)

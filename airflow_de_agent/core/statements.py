@@ -77,7 +77,11 @@ PRINTED = 0.98
 
 def _variants(statement: Statement) -> tuple[Statement, ...]:
     """The statement, and before it what it says when a printed value in it is read as the text it was."""
-    if statement.place == "echo" or ("\\" not in statement.text and "' '" not in statement.text):
+    if (
+        statement.place == "echo"
+        or statement.values is not None
+        or ("\\" not in statement.text and "' '" not in statement.text)
+    ):
         return (statement,)
     plain = _folded(_ESCAPED.sub(lambda found: " " if found.group()[-1] in "nrt" else "", _CUT.sub("", statement.text)))
     if plain == statement.text:

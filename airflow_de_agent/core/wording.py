@@ -7,7 +7,7 @@ quote that gives orders or calls people is not used; advice comes from the table
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
 from airflow_de_agent.core.diagnosis import Category, Quote
@@ -112,7 +112,7 @@ def _unquoted(text: str) -> str:
     return text
 
 
-def quote(match: Match, log_lines: Iterable[Statement]) -> Quote | None:
+def quote(match: Match, log_lines: Collection[Statement]) -> Quote | None:
     """The words that prove the match, with some of their surroundings, from the place where they stand."""
     statement = match.statement
     if statement.link is not None and statement.source == "task_log":
@@ -121,13 +121,16 @@ def quote(match: Match, log_lines: Iterable[Statement]) -> Quote | None:
         statement = statement._replace(text=" ".join(statement.link.message.split()))
     if statement.values is not None:
         return _row_quote(match, statement)
+    if statement.link is None:
+        at = (statement.source, statement.line)
+        statement = next((one for one in log_lines if (one.source, one.line) == at), statement)
     return _around(statement, match.text)
 
 
-def _same_in_log(match: Match, log_lines: Iterable[Statement]) -> Statement | None:
+def _same_in_log(match: Match, log_lines: Collection[Statement]) -> Statement | None:
     """The distilled line that holds the text of an exception, the nearest after the exception's own line."""
     number = match.statement.line or 0
-    holds = [said for said in log_lines if match.text in said.text]
+    holds = [said for said in log_lines if said.source == "task_log" and match.text in said.text]
     return min(holds, key=lambda said: abs((said.line or 0) - number), default=None)
 
 

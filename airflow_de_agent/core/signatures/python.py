@@ -12,7 +12,7 @@ SIGNATURES = (
         "configuration",
         90,
         ("validation error for", "validation errors for", "error parsing value for field"),
-        r"error parsing value for (?P<name2>field \"?\w{1,40})\"? from source|validation errors? for (?P<name>\w{0,40}(?:Settings|Config|Configuration|Options|Params|Credentials|Connection)\w{0,20}) (?P<what>[^\n]{0,100})",
+        r"error parsing value for field \"?(?P<name2>\w{1,40})\"? from source|validation errors? for (?P<name>\w{0,40}(?:Settings|Config|Configuration|Options|Params|Credentials|Connection)\w{0,20}) (?P<what>[^\n]{0,100})",
         "The settings {name|of the task} are not valid: {what|see the quoted line}.",
         ("Set the missing or wrong value where {name|the settings} are read from (environment, file, connection).",),
     ),
