@@ -377,3 +377,16 @@ def test_log_text_neither_pings_nor_links(desk: Desk) -> None:
     blocks = json.dumps(desk.slack.messages[0]["blocks"])
     assert "<!channel>" not in blocks
     assert "<https" not in blocks
+
+
+def test_refused_blocks_are_told_in_text(desk: Desk) -> None:
+    """What Slack does not take as blocks is posted as text, never lost."""
+
+    def refuse(method: str, arguments: dict[str, object]) -> dict[str, object] | None:
+        return {"error": "invalid_blocks"} if arguments.get("blocks") else None
+
+    desk.slack.refuse = refuse
+    desk.put(failure())
+    desk.start()
+    desk.wait(lambda: desk.slack.texts() != [])
+    assert "the table is gone" in desk.slack.texts()[0]

@@ -46,9 +46,8 @@ class Slack:
             return wanted, former
         metadata = {"event_type": _EVENT, "event_payload": {"incident_id": message.incident_id}}
         self._keep_pace(wanted)
-        sent = self._call(
-            "chat.postMessage", channel=wanted, metadata=metadata, unfurl_links=False, **_content(message)
-        )
+        where = {"channel": wanted, "metadata": metadata, "unfurl_links": False}
+        sent = self._written("chat.postMessage", message, where)
         posted, ts = str(sent["channel"]), str(sent["ts"])
         if look_first and (former := self._former(posted, message.incident_id, other_than=ts)):
             self._call("chat.delete", channel=posted, ts=ts)
@@ -61,7 +60,16 @@ class Slack:
         if channel == console.CHANNEL:
             self._fallback.edit(message, channel, message_ts)
         else:
-            self._call("chat.update", channel=channel, ts=message_ts, **_content(message))
+            self._written("chat.update", message, {"channel": channel, "ts": message_ts})
+
+    def _written(self, method: str, message: Message, where: dict[str, Any]) -> Any:
+        """Write a message; by its text alone where Slack does not take its blocks, so that it is seen all the same."""
+        try:
+            return self._call(method, text=message.fallback, blocks=list(message.blocks), **where)
+        except SlackError as exc:
+            if "invalid_blocks" not in str(exc):
+                raise
+            return self._call(method, text=message.fallback, blocks=[], **where)
 
     def _keep_pace(self, channel: str) -> None:
         """Wait until Slack takes a further message in a channel: one a second, or it refuses."""
@@ -101,10 +109,6 @@ class Slack:
             base_url = self._base_url or WebClient.BASE_URL
             self._client = WebClient(self._token, base_url=base_url, timeout=_TIMEOUT_SECONDS)
         return self._client
-
-
-def _content(message: Message) -> dict[str, Any]:
-    return {"text": message.fallback, "blocks": list(message.blocks)}
 
 
 def _refusal(method: str, response: Any) -> SlackError:

@@ -51,14 +51,6 @@ class SlackThread(Slack):
         """Open a form for the person who clicked, within three seconds of the click."""
         self._call("views.open", trigger_id=trigger_id, view=view)
 
-    def _written(self, method: str, message: Message, where: dict[str, Any]) -> Any:
-        try:
-            return self._call(method, text=message.fallback, blocks=list(message.blocks), **where)
-        except SlackError as exc:
-            if "invalid_blocks" not in str(exc):
-                raise
-            return self._call(method, text=message.fallback, blocks=[], **where)
-
 
 @dataclasses.dataclass
 class Conversation:
