@@ -10,7 +10,7 @@ unexport VIRTUAL_ENV
 SOURCES := $(shell find airflow_de_agent plugins -type f -not -path '*/__pycache__/*') setup.cfg pyproject.toml
 UV := .venv/uv/bin/uv
 
-.PHONY: demo test lint bench matrix eval lambda-local environments clean
+.PHONY: demo test lint bench matrix eval eval-live lambda-local environments clean
 
 $(UV):
 	$(PYTHON) -m venv .venv/uv
@@ -58,6 +58,11 @@ eval: .venv/dev/.done
 # The companion Lambda over HTTP on this machine.
 lambda-local: .venv/dev/.done
 	.venv/dev/bin/python -m deployment.local_lambda --port 3000
+
+# The same with the real model; needs GEMINI_API_KEY.
+eval-live: .venv/dev/.done
+	@if [ -z "$$GEMINI_API_KEY" ]; then echo "eval-live: SKIPPED, as GEMINI_API_KEY is not set"; \
+	else .venv/dev/bin/python -m airflow_de_agent.cli eval tests/evals --engine gemini; fi
 
 clean:
 	rm -rf .venv .demo build dist *.egg-info

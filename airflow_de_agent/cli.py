@@ -194,10 +194,9 @@ def _eval_options(sub: argparse.ArgumentParser) -> None:
 
 def _eval(arguments: argparse.Namespace, settings: Settings) -> int:
     """Measure diagnoses on a directory of labelled failures."""
-    del settings
-    from airflow_de_agent import evals
+    from airflow_de_agent import diagnose_command, evals
 
-    return evals.run(arguments)
+    return evals.run(arguments, diagnose_command.by_model(settings) if arguments.engine == "gemini" else None)
 
 
 def _report_options(sub: argparse.ArgumentParser) -> None:

@@ -6,17 +6,21 @@ import argparse
 import dataclasses
 import json
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from airflow_de_agent import bootstrap
 from airflow_de_agent.core import offline, render
 from airflow_de_agent.core.bundle import Bundle
 from airflow_de_agent.core.diagnosis import Diagnosis
-from airflow_de_agent.core.errors import DeAgentError
+from airflow_de_agent.core.errors import DeAgentError, SettingsError
 from airflow_de_agent.core.evidence import Evidence
 from airflow_de_agent.core.failure import TaskFailure, TaskKey
 from airflow_de_agent.core.incident import Record
 from airflow_de_agent.core.redaction import Redactor
+from airflow_de_agent.core.task_log import TaskLog
+from airflow_de_agent.evals import Answer
 from airflow_de_agent.investigation import Investigation
 from airflow_de_agent.settings import Settings
 from airflow_de_agent.sources import Places
@@ -68,6 +72,25 @@ def replay(arguments: argparse.Namespace, settings: Settings) -> int:
         diagnosis = Investigation(bootstrap.read_log, None, model).ask(bundle, seconds=settings.deadline_seconds)
     _print(bundle.failure, diagnosis, began, arguments.format)
     return 0
+
+
+def by_model(settings: Settings) -> Answer:
+    """How `eval --engine gemini` has a case answered.
+
+    Raises:
+        SettingsError: there is no key for the model.
+    """
+    model = bootstrap.Parts(settings).model()
+    if model is None:
+        raise SettingsError("there is no key for the model: set GEMINI_API_KEY")
+    look = Investigation(bootstrap.read_log, None, model, settings.log_token_budget)
+
+    def ask(log: Path, failure: TaskFailure, evidence: Mapping[str, Any]) -> tuple[Diagnosis, TaskLog]:
+        redact = Redactor().redact
+        at = dataclasses.replace(failure, log_path=str(log))
+        return look.answer(at, offline.read_evidence(evidence, redact), redact, seconds=settings.deadline_seconds)
+
+    return ask
 
 
 def _print(failure: TaskFailure, diagnosis: Diagnosis, began: float, form: str) -> None:

@@ -183,20 +183,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `de-agent eval`."""
     parser.add_argument("directory", type=Path, help="labelled failures: <id>.json beside <id>.log or <id>.log.gz")
     parser.add_argument("--format", choices=("text", "json"), default="text")
-    parser.add_argument("--engine", choices=("rules",), default="rules")
+    parser.add_argument("--engine", choices=("rules", "gemini"), default="rules", help="whose answers are measured")
     parser.add_argument("--budget", type=int, default=LOG_TOKENS, help="tokens of the distilled log (%(default)s)")
     for option, _, is_floor, text in LIMITS:
         bound = "floor" if is_floor else "ceiling"
         parser.add_argument(option, type=float, metavar="X", help=f"{bound}: {text}; exit code 1 when missed")
 
 
-def run(arguments: argparse.Namespace) -> int:
-    """Print the report; 0, or 1 when a floor or ceiling is missed.
+def run(arguments: argparse.Namespace, answer: Answer | None = None) -> int:
+    """Print the report of the rules, or of `answer`; 0, or 1 when a floor or ceiling is missed.
 
     Raises:
         DeAgentError: the directory holds no case, or a case is not readable.
     """
-    report = evaluate(arguments.directory, budget=arguments.budget)
+    report = evaluate(arguments.directory, budget=arguments.budget, answer=answer)
     failed = missed(report, vars(arguments))
     if arguments.format == "json":
         print(json.dumps(report.to_json() | {"missed": failed}, indent=1, ensure_ascii=False))

@@ -95,6 +95,16 @@ class Investigation:
         )
         return rules, log, evidence
 
+    def answer(
+        self, failure: TaskFailure, given: Sequence[Evidence], redact: offline.Redact, *, seconds: float
+    ) -> tuple[Diagnosis, TaskLog]:
+        """The diagnosis of a log file with the evidence at hand, whatever was answered before, and what was read."""
+        found = self.read_log(failure)
+        chunks: Iterable[bytes] = () if isinstance(found, Evidence) else found
+        rules, log = offline.diagnose_log(chunks, failure, given, self.log_token_budget, redact=redact)
+        shown = (*offline.from_log(log)[:1], *given)
+        return self.ask(Bundle(failure, shown, rules), seconds=seconds), log
+
     def prompt(self, failure: TaskFailure, given: Sequence[Evidence] = (), *, seconds: float) -> Prompt:
         """What a model would be sent."""
         rules, log, evidence = self.by_rules(failure, given, deadline=time.monotonic() + seconds)

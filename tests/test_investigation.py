@@ -262,3 +262,15 @@ def test_store_create_makes_the_table(aws, tmp_path: Path) -> None:
             env=environment, check=True, capture_output=True, cwd=ROOT,
         )  # fmt: skip
     assert aws.client("dynamodb").list_tables()["TableNames"] == ["de-agent"]
+
+
+def test_eval_measures_the_model(tmp_path: Path) -> None:
+    """`eval --engine gemini` asks the model about each case and scores what it says."""
+    (tmp_path / "cases").mkdir()
+    log_file(tmp_path / "cases").rename(tmp_path / "cases" / "x1.log")
+    label = {"id": "x1", "category": "data_quality", "key_line": "COPY failed", "key_line_in": "log", "dag_id": "sales"}
+    (tmp_path / "cases" / "x1.json").write_text(json.dumps(label | {"task_id": "load", "also_acceptable": []}))
+    with GeminiServer() as server:
+        found = command(tmp_path, "eval", str(tmp_path / "cases"), "--engine", "gemini", **model(server))
+    assert len(server.requests) == 1
+    assert found["missed"] == []
