@@ -444,8 +444,9 @@ def test_a_paused_cluster_and_a_wrong_region_name_their_cure(aws, redshift):
 def test_a_statement_that_takes_too_long_is_cancelled(aws, redshift):
     """At the deadline the gap is named and nothing goes on running in the cluster."""
     redshift.slow = 10**6
-    evidence = tools.query_redshift_audit_logs(aws.client("redshift-data"), target=TARGET, deadline=soon(1.0), **WINDOW)
-    assert "time was up" in evidence.gap
+    evidence = tools.query_redshift_audit_logs(aws.client("redshift-data"), target=TARGET, deadline=soon(3.0), **WINDOW)
+    # the deadline may fall between two looks at the statement, or into one
+    assert "time was up" in evidence.gap or "in time" in evidence.gap
     assert {item["state"]["Status"] for item in redshift.statements.values()} == {"ABORTED"}
 
 
