@@ -42,6 +42,7 @@ def measure(major: int, uri: str, home: Path) -> tuple[dict[str, list[float]], d
         extra = {
             "DE_AGENT_BENCH": str(results),
             "DE_AGENT_BENCH_TASKS": str(TASKS),
+            "AIRFLOW__CORE__PARALLELISM": "1",  # one task process at a time, or they measure each other
             "AIRFLOW_CONN_SLACK_API_DEFAULT": slack_server.connection(slack.url),
             "AIRFLOW__DE_AGENT__SLACK_CHANNEL": "#bench",
         }

@@ -40,6 +40,9 @@ def capture_and_start():
     """A spool of its own, so that this capture has to start a drainer."""
     os.environ["DE_AGENT_SPOOL_DIR"] = str(RESULTS / f"spool-{uuid.uuid4().hex}")
     os.environ["DE_AGENT_IDLE_SECONDS"] = "1"
+    from airflow_de_agent.airflow import compat
+
+    compat.settings.cache_clear()  # the policy read them when this file was parsed
     return capture()
 
 
