@@ -1,13 +1,9 @@
-"""The IAM policies of the deployment as plain JSON: CloudFormation's functions resolved with sample values.
-
-python -m tests.iam_policies DIRECTORY      writes one file for each policy, for parliament
-"""
+"""The IAM policies of the deployment as plain JSON: CloudFormation's functions resolved with sample values."""
 
 from __future__ import annotations
 
 import json
 import re
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -72,8 +68,3 @@ def policies() -> dict[str, dict[str, Any]]:
     role = whole["Resources"]["FunctionRole"]["Properties"]["Policies"][0]["PolicyDocument"]
     mwaa = json.loads((DEPLOYMENT / "mwaa_policy.json").read_text())
     return {"function": resolved(role, defaults), "mwaa": mwaa}
-
-
-if __name__ == "__main__":
-    for name, policy in policies().items():
-        (Path(sys.argv[1]) / f"{name}.json").write_text(json.dumps(policy, indent=1))

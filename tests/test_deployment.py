@@ -50,6 +50,31 @@ def test_privileges_are_least(name: str) -> None:
         assert "*" not in resources or "Condition" in statement
 
 
+@pytest.mark.parametrize("name", ["function", "mwaa"])
+def test_parliament_has_no_findings(name: str) -> None:
+    """Every action exists, fits its resources, and has no wildcard for a resource that could be named."""
+    assert found_by_parliament(iam_policies.policies()[name]) == ("", 0)
+
+
+def test_parliament_would_find_what_is_wrong() -> None:
+    """An action that does not exist, a resource of another kind and a needless wildcard are findings."""
+    policy = iam_policies.policies()["mwaa"]
+    for change in (
+        {"Action": "logs:ReadAll"},
+        {"Action": "airflow:InvokeRestApi", "Resource": "arn:aws:airflow:eu-west-1:123456789012:environment/x"},
+        {"Action": "dynamodb:GetItem", "Resource": "*"},
+    ):
+        wrong = {**policy, "Statement": [policy["Statement"][0] | change]}
+        assert found_by_parliament(wrong)[1] == 1, change
+
+
+def found_by_parliament(policy: dict[str, Any]) -> tuple[str, int]:
+    """What it prints and its exit code."""
+    command = [str(Path(sys.executable).with_name("parliament")), "--string", json.dumps(policy)]
+    checked = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    return checked.stdout, checked.returncode
+
+
 def test_the_policies_cover_what_is_called() -> None:
     """Each operation of the instruments and the store is allowed to the function; Airflow may not invoke it."""
     allowed = {
