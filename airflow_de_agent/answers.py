@@ -12,31 +12,23 @@ import difflib
 import json
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from airflow_de_agent import report, tools
 from airflow_de_agent.aws.calls import CallFailed
 from airflow_de_agent.core import follow_up, listing, render
 from airflow_de_agent.core.blocks import code, words
 from airflow_de_agent.core.bundle import Bundle
-from airflow_de_agent.core.diagnosis import Diagnosis
 from airflow_de_agent.core.errors import DeAgentError
 from airflow_de_agent.core.failure import TaskFailure, TaskKey, TaskState
 from airflow_de_agent.core.incident import Incident, Record, Store
 from airflow_de_agent.core.mention import Command, Period, period
 from airflow_de_agent.core.render import Message
+from airflow_de_agent.investigation import Found
 from airflow_de_agent.sources import Places
 
 Progress = Callable[[str], object]
 BUNDLE_SECONDS = 30 * 86400
-
-
-class Made(NamedTuple):
-    """A diagnosis made anew, its fingerprint, and what it was made from, as JSON."""
-
-    diagnosis: Diagnosis
-    fingerprint: str
-    bundle: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,7 +41,7 @@ class Answers:
 
     open_store: Callable[[], Store]
     places: Places
-    diagnose: Callable[[TaskFailure, float], Made]
+    diagnose: Callable[[TaskFailure, float], Found]
     clock: Callable[[], float]
     seconds: float = 25.0
     incident_seconds: float = 3600.0
@@ -160,13 +152,13 @@ class Answers:
 
     def _kept(self, failure: TaskFailure) -> Message:
         began = time.monotonic()
-        made = self.diagnose(failure, self.seconds)
-        diagnosis = dataclasses.replace(made.diagnosis, seconds=round(time.monotonic() - began, 3))
+        found = self.diagnose(failure, self.seconds)
+        diagnosis = dataclasses.replace(found.diagnosis, seconds=round(time.monotonic() - began, 3))
         store, now = self.open_store(), self.clock()
         first = store.find(failure.key)
-        record = Record(failure, diagnosis, first.fingerprint if first else made.fingerprint, now)
+        record = Record(failure, diagnosis, first.fingerprint if first else found.fingerprint, now)
         incident = store.add(record, window=self.incident_seconds)
-        store.remember(f"bundle-{record.id}", made.bundle, expires_at=now + BUNDLE_SECONDS)
+        store.remember(f"bundle-{record.id}", json.dumps(found.bundle.to_json()), expires_at=now + BUNDLE_SECONDS)
         return render.message(dataclasses.replace(record, incident_id=incident.id), incident)
 
     def _failed_in_airflow(self, command: Command) -> TaskFailure | Message:

@@ -49,7 +49,7 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
         prompt = look.prompt(failure, given, seconds=settings.deadline_seconds)
         print(f"{prompt.system}\n\n{prompt.text}")
         return 0
-    diagnosis, _ = look(failure, given, seconds=settings.deadline_seconds)
+    diagnosis, *_ = look(failure, given, seconds=settings.deadline_seconds)
     _print(failure, diagnosis, began, arguments.format)
     return 0
 

@@ -15,13 +15,11 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from airflow_de_agent.core.agent import Agent, Posted, StoreAway
-from airflow_de_agent.core.bundle import Bundle
-from airflow_de_agent.core.diagnosis import Diagnosis
 from airflow_de_agent.core.failure import TaskFailure
 from airflow_de_agent.spool import Entry, Spool
 
 if TYPE_CHECKING:
-    from airflow_de_agent.investigation import Investigation
+    from airflow_de_agent.investigation import Found, Investigation
 
 # A failed run is looked at a little later, so that the tasks' own, richer entries come first.
 RUN_GRACE_SECONDS = 5.0
@@ -29,8 +27,6 @@ RETRY_SECONDS = 5.0
 DELIVER_SECONDS = 1.0
 TIRED_SECONDS = 60.0  # not sooner, or every capture would start a drainer while the token is wrong
 _AT_ONCE = 2
-
-Found = tuple[Diagnosis, Bundle]
 
 
 @dataclasses.dataclass
@@ -141,8 +137,8 @@ class Intake:
     def _ended(self, entry: Entry, failure: TaskFailure, future: Future[Found]) -> bool:
         del self._looking[_stem(entry)]
         try:
-            diagnosis, bundle = future.result()
-            self.agent.replace(failure, diagnosis, json.dumps(bundle.to_json()))
+            found = future.result()
+            self.agent.replace(failure, found.diagnosis, json.dumps(found.bundle.to_json()))
         except StoreAway as exc:  # what was found is kept: to look again would ask the model again
             self._looking[_stem(entry)] = (self._later(entry), failure, future)
             self.agent.complain(f"{exc}; what was found is kept and stored later")

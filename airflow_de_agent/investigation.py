@@ -10,6 +10,7 @@ import datetime
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
 
 from airflow_de_agent.core import offline
 from airflow_de_agent.core.bundle import Bundle, sent
@@ -22,7 +23,7 @@ from airflow_de_agent.core.prompt import Prompt, build
 from airflow_de_agent.core.redaction import Redactor
 from airflow_de_agent.core.second_opinion import Complete, Opinion, second_opinion
 from airflow_de_agent.core.signatures.signature import Signature
-from airflow_de_agent.core.task_log import TaskLog
+from airflow_de_agent.core.task_log import TaskLog, distil
 from airflow_de_agent.core.tool_request import ToolRequest
 from airflow_de_agent.sources import Places
 
@@ -39,6 +40,14 @@ class Model:
     tool_rounds: int = 2
 
 
+class Found(NamedTuple):
+    """A diagnosis, what it was made from, and the fingerprint of its cause."""
+
+    diagnosis: Diagnosis
+    bundle: Bundle
+    fingerprint: str
+
+
 @dataclasses.dataclass(frozen=True)
 class Investigation:
     """How to look deeper. `places` is None where AWS is not set up, `model` None where there is no key."""
@@ -49,84 +58,72 @@ class Investigation:
     log_token_budget: int = 4000
     extra_rules: Sequence[Signature] = ()
 
-    def __call__(
-        self, failure: TaskFailure, given: Sequence[Evidence] = (), *, seconds: float
-    ) -> tuple[Diagnosis, Bundle]:
-        """The best diagnosis that can be had within `seconds`, and what it was made from."""
+    def __call__(self, failure: TaskFailure, given: Sequence[Evidence] = (), *, seconds: float) -> Found:
+        """The best diagnosis that can be had within `seconds`."""
         deadline = time.monotonic() + seconds - EDIT_SECONDS
         if self.model:
             threading.Thread(target=self.model.preload, daemon=True).start()
-        rules, log, evidence = self.by_rules(failure, given, deadline=deadline)
-        shown = (*offline.from_log(log)[:1], *evidence)
+        bundle, log = self._by_rules(failure, given, Redactor().redact, deadline)
+        rules = bundle.rules_diagnosis
+        mark = fingerprint(failure, log, rules)
         if self.model is None:
-            return rules, Bundle(failure, shown, rules)
-        bundle = Bundle(failure, shown, rules)
+            return Found(rules, bundle, mark)
 
         def ask() -> Opinion:
             return self._opinion(bundle, deadline)
 
-        mark = fingerprint(failure, log, rules)
-        opinion = self.model.cache().opinion(mark, failure, shown, rules, ask)
-        return opinion.diagnosis, dataclasses.replace(bundle, sent=sent(opinion.exchanges))
+        opinion = self.model.cache().opinion(mark, failure, bundle.evidence, rules, ask)
+        return Found(opinion.diagnosis, dataclasses.replace(bundle, sent=sent(opinion.exchanges)), mark)
 
     def ask(self, bundle: Bundle, *, seconds: float) -> Diagnosis:
         """The model's opinion on a stored bundle, whatever was answered before."""
         return self._opinion(bundle, time.monotonic() + seconds).diagnosis
 
-    def by_rules(
-        self, failure: TaskFailure, given: Sequence[Evidence] = (), *, deadline: float
-    ) -> tuple[Diagnosis, TaskLog, tuple[Evidence, ...]]:
-        """The rules' diagnosis with all evidence, the distilled log, and the evidence beside it."""
-        redact = Redactor().redact
-        found = self.read_log(failure)
-        collected = self._collected(failure, found, deadline, redact)
-        remote = next((item for item in collected if item.source == "task_log" and item.lines), None)
-        chunks: Iterable[bytes] = ()
-        if not isinstance(found, Evidence):
-            chunks = found
-        elif remote:
-            chunks = ["\n".join(line.text for line in remote.lines).encode()]
-        elif not any(item.source == "task_log" for item in collected):
-            collected = (found, *collected)
-        others = tuple(item for item in collected if item is not remote)
-        evidence = (*given, *others)
-        rules, log = offline.diagnose_log(
-            chunks, failure, evidence, self.log_token_budget, redact=redact, extra_rules=self.extra_rules
-        )
-        return rules, log, evidence
-
     def answer(
         self, failure: TaskFailure, given: Sequence[Evidence], redact: offline.Redact, *, seconds: float
     ) -> tuple[Diagnosis, TaskLog]:
-        """The diagnosis of a log file with the evidence at hand, whatever was answered before, and what was read."""
-        found = self.read_log(failure)
-        chunks: Iterable[bytes] = () if isinstance(found, Evidence) else found
-        rules, log = offline.diagnose_log(chunks, failure, given, self.log_token_budget, redact=redact)
-        shown = (*offline.from_log(log)[:1], *given)
-        return self.ask(Bundle(failure, shown, rules), seconds=seconds), log
+        """The model's diagnosis, whatever was answered before, and the distilled log.
+
+        `redact` is the one that `given` went through, so that equal secrets keep equal placeholders.
+        """
+        deadline = time.monotonic() + seconds
+        bundle, log = self._by_rules(failure, given, redact, deadline)
+        return self._opinion(bundle, deadline).diagnosis, log
 
     def prompt(self, failure: TaskFailure, given: Sequence[Evidence] = (), *, seconds: float) -> Prompt:
         """What a model would be sent."""
-        rules, log, evidence = self.by_rules(failure, given, deadline=time.monotonic() + seconds)
-        return build(failure, (*offline.from_log(log)[:1], *evidence), rules)
+        bundle, _ = self._by_rules(failure, given, Redactor().redact, time.monotonic() + seconds)
+        return build(failure, bundle.evidence, bundle.rules_diagnosis)
+
+    def _by_rules(
+        self, failure: TaskFailure, given: Sequence[Evidence], redact: offline.Redact, deadline: float
+    ) -> tuple[Bundle, TaskLog]:
+        """The rules' diagnosis with all evidence, and the distilled log, of this host or of CloudWatch."""
+        found = self.read_log(failure)
+        log = self._distilled(() if isinstance(found, Evidence) else found, redact)
+        collected = self._collected(failure, log.text, redact, deadline)
+        remote = next((item for item in collected if item.source == "task_log" and item.lines), None)
+        if isinstance(found, Evidence):
+            if remote:
+                log = self._distilled(["\n".join(line.text for line in remote.lines).encode()], redact)
+            elif not any(item.source == "task_log" for item in collected):
+                collected = (found, *collected)
+        evidence = (*given, *(item for item in collected if item is not remote))
+        rules = offline.diagnose(log, failure, evidence, self.extra_rules)
+        return Bundle(failure, (*offline.from_log(log)[:1], *evidence), rules), log
+
+    def _distilled(self, chunks: Iterable[bytes], redact: offline.Redact) -> TaskLog:
+        return distil(chunks, redact=redact, budget=self.log_token_budget)
 
     def _collected(
-        self, failure: TaskFailure, found: Iterable[bytes] | Evidence, deadline: float, redact: Callable[[str], str]
+        self, failure: TaskFailure, log: str, redact: offline.Redact, deadline: float
     ) -> tuple[Evidence, ...]:
         if self.places is None:
             return ()
         from airflow_de_agent.collect import collect
 
-        text = ""
-        if not isinstance(found, Evidence):
-            _, log = offline.diagnose_log(self._again(failure), failure, (), self.log_token_budget, redact=redact)
-            text = log.text
         half = time.monotonic() + max((deadline - time.monotonic()) * (0.5 if self.model else 1.0), 1.0)
-        return collect(failure, self.places, deadline=half, log=text, redact=redact)
-
-    def _again(self, failure: TaskFailure) -> Iterable[bytes]:
-        found = self.read_log(failure)
-        return () if isinstance(found, Evidence) else found
+        return collect(failure, self.places, deadline=half, log=log, redact=redact)
 
     def _opinion(self, bundle: Bundle, deadline: float) -> Opinion:
         assert self.model is not None

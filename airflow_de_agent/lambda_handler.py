@@ -54,7 +54,7 @@ def _count(name: str, value: float) -> None:
 @functools.cache
 def parts() -> Parts:
     """The parts of this function instance."""
-    return Parts(lambda_parts.of_environment(configuration.load()))
+    return Parts(configuration.load())
 
 
 def _companion() -> Companion:

@@ -6,8 +6,6 @@ asks AWS or Slack has a timeout of its own.
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -16,26 +14,15 @@ from airflow_de_agent import tools
 from airflow_de_agent.adapters.console import Console
 from airflow_de_agent.adapters.secrets import SlackSecret
 from airflow_de_agent.adapters.slack_thread import SlackThread
-from airflow_de_agent.answers import Answers, Made
+from airflow_de_agent.answers import Answers
 from airflow_de_agent.bootstrap import Parts, read_log
 from airflow_de_agent.companion import Companion
-from airflow_de_agent.core import offline
-from airflow_de_agent.core.bundle import Bundle
 from airflow_de_agent.core.errors import SettingsError
 from airflow_de_agent.core.failure import TaskFailure
-from airflow_de_agent.core.fingerprint import fingerprint
-from airflow_de_agent.investigation import Investigation
-from airflow_de_agent.settings import Settings
+from airflow_de_agent.investigation import Found, Investigation
 from airflow_de_agent.sources import Places
 
 Count = Callable[[str, float], object]
-
-
-def of_environment(settings: Settings) -> Settings:
-    """The settings, with the log group that Amazon MWAA gives the tasks of the named environment."""
-    if settings.task_log_group or not settings.mwaa_environment:
-        return settings
-    return dataclasses.replace(settings, task_log_group=f"airflow-{settings.mwaa_environment}-Task")
 
 
 def companion(parts: Parts, count: Count) -> Companion:
@@ -59,31 +46,24 @@ def answers(parts: Parts, count: Count) -> Answers:
     return Answers(
         parts.store,
         places,
-        maker(investigation, count),
+        counted(investigation, count),
         time.time,
         float(settings.deadline_seconds),
         settings.incident_minutes * 60.0,
     )
 
 
-def maker(investigation: Investigation, count: Count) -> Callable[[TaskFailure, float], Made]:
-    """Makes a diagnosis within so many seconds, with its fingerprint and what it was made from."""
+def counted(investigation: Investigation, count: Count) -> Callable[[TaskFailure, float], Found]:
+    """Makes a diagnosis within so many seconds, and counts it."""
 
-    def make(failure: TaskFailure, seconds: float) -> Made:
-        diagnosis, bundle = investigation(failure, seconds=seconds)
-        count(f"Diagnosed_{diagnosis.category.value}", 1)
-        count("Tokens", diagnosis.tokens)
-        count("CostUsd", float(diagnosis.model_call.get("cost_usd") or 0.0))
-        return Made(diagnosis, _mark(bundle), json.dumps(bundle.to_json()))
+    def make(failure: TaskFailure, seconds: float) -> Found:
+        found = investigation(failure, seconds=seconds)
+        count(f"Diagnosed_{found.diagnosis.category.value}", 1)
+        count("Tokens", found.diagnosis.tokens)
+        count("CostUsd", float(found.diagnosis.model_call.get("cost_usd") or 0.0))
+        return found
 
     return make
-
-
-def _mark(bundle: Bundle) -> str:
-    """The fingerprint of what a bundle holds."""
-    lines = [line.text for item in bundle.evidence if item.source == "task_log" for line in item.lines]
-    _, log = offline.diagnose_log(["\n".join(lines).encode()], bundle.failure)
-    return fingerprint(bundle.failure, log, bundle.rules_diagnosis)
 
 
 def slack_secret(parts: Parts) -> SlackSecret:

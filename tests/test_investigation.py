@@ -19,6 +19,7 @@ from airflow_de_agent.core.bundle import Bundle
 from airflow_de_agent.core.diagnosis import Category, Diagnosis
 from airflow_de_agent.core.errors import StoreError
 from airflow_de_agent.core.failure import TaskFailure
+from airflow_de_agent.investigation import Found
 from airflow_de_agent.settings import Settings
 from tests import aws_servers, gemini_server
 from tests.airflow_host import ROOT
@@ -226,10 +227,10 @@ def test_a_store_that_goes_away_does_not_make_the_model_answer_twice(desk: Desk,
                 raise StoreError("the store is away")
             super().remember(key, text, expires_at=expires_at)
 
-    def look(failure: TaskFailure, *, seconds: float) -> tuple[Diagnosis, Bundle]:
+    def look(failure: TaskFailure, *, seconds: float) -> Found:
         asked.append(seconds)
         diagnosis = Diagnosis(Category.CODE_ERROR, "the model's words")
-        return diagnosis, Bundle(failure, (), diagnosis)
+        return Found(diagnosis, Bundle(failure, (), diagnosis), "mark")
 
     parts = bootstrap.Parts(desk.settings, desk.handover["connections"])  # type: ignore[arg-type]
     store = Away(desk.settings.store_url)

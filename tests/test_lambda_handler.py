@@ -118,6 +118,7 @@ def desk(
             "DE_AGENT_STORE_URL": "dynamodb://de-agent?region=eu-west-1",
             "DE_AGENT_SLACK_BASE_URL": slack.url,
             "DE_AGENT_MWAA_ENVIRONMENT": "prod-3",
+            "DE_AGENT_TASK_LOG_GROUP": GROUP,
             "POWERTOOLS_METRICS_DISABLED": "false",
         }
         for name, value in environment.items():

@@ -38,8 +38,18 @@ def diagnose_log(
     keep equal placeholders.
     """
     log = distil(chunks, redact=redact or Redactor().redact, budget=budget)
-    diagnosis = rules.diagnose(failure, log, evidence, extra_rules=extra_rules)
-    return check_quotes(diagnosis, (*from_log(log), *from_failure(failure), *evidence)), log
+    return diagnose(log, failure, evidence, extra_rules), log
+
+
+def diagnose(
+    log: TaskLog,
+    failure: TaskFailure | None = None,
+    evidence: Sequence[Evidence] = (),
+    extra_rules: Sequence[Signature] = (),
+) -> Diagnosis:
+    """The rules' diagnosis of a distilled log and what else is known."""
+    found = rules.diagnose(failure, log, evidence, extra_rules=extra_rules)
+    return check_quotes(found, (*from_log(log), *from_failure(failure), *evidence))
 
 
 def from_log(log: TaskLog) -> tuple[Evidence, ...]:
