@@ -42,6 +42,7 @@ _SHARED_WORDS = re.compile(
     r"|no space left|expiredtoken|access ?denied|not authorized|incorrect username or password|low on resource"
     r"|conn_id .{1,200} (?:isn't|is not) defined|no module named"
     r"|(?:relation|table|schema|database|view|variable) .{1,200} does not exist"
+    r"|violates (?:unique|foreign key|check|exclusion|not-null) constraint"
 )
 # Sentences that wrap any cause: alone they join nothing, so the task itself is named.
 _EMPTY_WORDS = re.compile(
