@@ -93,3 +93,39 @@ class IncidentContract:
         assert store.incident_of("C1", "1.2").id == opened.id
         assert store.incident_of("C2", "1.2") is None
         assert store.incident_of("C1", "1.3") is None
+
+    def test_one_owner_writes_into_a_thread(self, store: Store) -> None:
+        """Others wait until it is done or gone; who follows one that did not end is told to look first."""
+        opened = store.add(record(key()), window=HOUR)
+        assert store.begin_entry(opened.id, owner="a", now=NOW, stale_after=120) == "first"
+        assert store.begin_entry(opened.id, owner="b", now=NOW + 1, stale_after=120) == "no"
+        assert store.begin_entry(opened.id, owner="a", now=NOW + 2, stale_after=120) == "again"
+        assert store.begin_entry(opened.id, owner="b", now=NOW + 200, stale_after=120) == "again"
+        store.end_entry(opened.id, told="the details")
+        assert store.begin_entry(opened.id, owner="a", now=NOW + 201, stale_after=120) == "first"
+        assert store.thread(opened.id).told == "the details"
+        assert store.begin_entry("0" * 16, owner="a", now=NOW, stale_after=120) == "no"
+        store.end_entry("0" * 16, told="nothing")
+        assert store.incident("0" * 16) is None
+
+    def test_a_thread_knows_the_dags_that_joined(self, store: Store) -> None:
+        """Each DAG whose tasks joined is named once, and nothing is told at first."""
+        for n, dag_id in enumerate(("sales", "finance", "sales")):
+            task = key(f"t{n}")._replace(dag_id=dag_id)
+            opened = store.add(record(task, at=NOW + n), window=HOUR)
+        assert (store.thread(opened.id).told, store.thread(opened.id).dags) == ("", ("finance", "sales"))
+        assert store.thread("0" * 16).dags == ()
+
+    def test_the_refused_wait_behind_all_others(self, store: Store) -> None:
+        """However many messages Slack refuses for good, a new one is delivered first; one that it took is no longer."""
+        refused = [store.add(record(key(f"t{n}"), mark=f"f{n}", at=NOW + n), window=HOUR) for n in range(110)]
+        for n, incident in enumerate(refused):
+            store.refused(incident.id, now=NOW + HOUR + (n + 55) % 110)
+        fresh = store.add(record(key("new"), mark="new", at=NOW + 2 * HOUR), window=HOUR)
+        due = store.undelivered(limit=100)
+        assert [due[0].id, due[1].id, len(due)] == [fresh.id, refused[55].id, 100]
+        assert due[1].refused_at == NOW + HOUR
+        store.shown(refused[55].id, revision=0, channel="C1", message_ts="1.2")
+        assert store.incident(refused[55].id).refused_at is None
+        store.refused("0" * 16, now=NOW)
+        assert store.incident("0" * 16) is None

@@ -20,7 +20,7 @@ from airflow_de_agent.adapters.dynamodb_table import DynamoDBTable, Item, Overta
 from airflow_de_agent.core.diagnosis import Diagnosis
 from airflow_de_agent.core.errors import StoreError
 from airflow_de_agent.core.failure import TaskFailure
-from airflow_de_agent.core.incident import Incident, Record, Vote
+from airflow_de_agent.core.incident import Incident, PostTurn, Record, Thread, Vote
 
 RACES = 40
 _INCIDENT_FIELDS = tuple(field.name for field in dataclasses.fields(Incident))
@@ -92,6 +92,35 @@ class DynamoDBIncidents:
         still_open = "attribute_exists(pk) AND attribute_not_exists(closed_at)"
         return self._changed(self._behind(incident_id, {"revision": 1}, {"closed_at": now}, still_open))
 
+    def refused(self, incident_id: str, *, now: float) -> None:
+        """See `Store.refused`."""
+        self._changed(self._table.change(incident_key(incident_id), {"refused_at": now}, "attribute_exists(pk)"))
+
+    def thread(self, incident_id: str) -> Thread:
+        """See `Store.thread`."""
+        found = self._table.get(incident_key(incident_id)) or {}
+        return Thread(str(found.get("told", "")), tuple(sorted(found.get("dags", ()))))
+
+    def begin_entry(self, incident_id: str, *, owner: str, now: float, stale_after: float) -> PostTurn:
+        """See `Store.begin_entry`."""
+        free = (
+            "attribute_exists(pk) AND (attribute_not_exists(writing_at)"
+            " OR #writing_by = :writing_by OR #writing_at < :stale)"
+        )
+        values = {"writing_by": owner, "writing_at": now}
+        write = self._table.change(incident_key(incident_id), values, free, {":stale": now - stale_after})
+        try:
+            before = self._table.update(write, ReturnValues="ALL_OLD")
+        except Overtaken:
+            return "no"
+        return "again" if "writing_at" in before else "first"
+
+    def end_entry(self, incident_id: str, *, told: str) -> None:
+        """See `Store.end_entry`."""
+        there = "attribute_exists(pk)"
+        write = self._table.change(incident_key(incident_id), {"told": told}, there, remove="writing_by, writing_at")
+        self._changed(write)
+
     def _changed(self, write: Item) -> bool:
         try:
             self._table.update(write)
@@ -131,7 +160,7 @@ def _message_key(channel: str, message_ts: str) -> Item:
 def as_incident(values: Mapping[str, Any]) -> Incident:
     """An incident from its item."""
     fields: dict[str, Any] = {name: values[name] for name in _INCIDENT_FIELDS if name in values}
-    for name in ("opened_at", "updated_at", "closed_at"):
+    for name in ("opened_at", "updated_at", "closed_at", "refused_at"):
         if name in fields:
             fields[name] = float(fields[name])
     return Incident(**fields)

@@ -8,7 +8,8 @@ Items (pk, sk)::
 
     try#ID               claim    owner, claimed_at, done, and the run that the record is kept under
     run#DAG_ID#RUN_ID    ID       a record: dag_id, at, failure and diagnosis as compressed JSON
-    incident#ID          incident its fields; `undelivered` while its message is behind
+    incident#ID          incident its fields; `undelivered` while its message is behind, `dags` whose tasks joined,
+                                  `told` in its thread
     open#FINGERPRINT     open     the incident that failures of this cause join
 
 and those of `dynamodb_incidents` and `dynamodb_memory`.
@@ -137,7 +138,7 @@ class DynamoDBStore(DynamoDBIncidents, DynamoDBMemory):
             return current.id, [still_open, bump]
         opened = Incident(record.id, record.fingerprint, record.id, record.diagnosed_at, record.diagnosed_at)
         values = {"pk": f"incident#{opened.id}", "sk": "incident", "undelivered": "yes", "expires": self._expires()}
-        values |= {"kind": "incident", "at": opened.opened_at}
+        values |= {"kind": "incident", "at": opened.opened_at, "dags": {record.failure.key.dag_id}}
         point = self._table.change(
             open_key,
             {"incident_id": opened.id, "expires": self._expires()},
@@ -149,7 +150,7 @@ class DynamoDBStore(DynamoDBIncidents, DynamoDBMemory):
     def _bump(self, incident_id: str, record: Record, *, joined: int, closed: bool = False) -> Item:
         """An incident's message is behind; its count grows by those who joined, which opens it if it was `closed`."""
         values = {"updated_at": record.diagnosed_at, "undelivered": "yes", "expires": self._expires()}
-        counts = {"count": joined, "revision": 1}
+        counts: dict[str, Any] = {"count": joined, "revision": 1, "dags": {record.failure.key.dag_id}}
         condition, remove = "attribute_exists(pk)", ""
         if joined and closed:
             counts, condition, remove = counts | {"reopened": 1}, "attribute_exists(closed_at)", "closed_at"
@@ -195,9 +196,9 @@ class DynamoDBStore(DynamoDBIncidents, DynamoDBMemory):
 
     def undelivered(self, *, limit: int = 100) -> Sequence[Incident]:
         """See `Store.undelivered`."""
-        return [
-            as_incident(found) for found in self._table.indexed("by_delivery", "yes", since=0.0, limit=limit, up=True)
-        ]
+        found = self._table.indexed("by_delivery", "yes", since=0.0, limit=10 * limit, up=True)
+        incidents = [as_incident(values) for values in found]
+        return sorted(incidents, key=lambda incident: incident.refused_at or 0.0)[:limit]
 
     def begin_post(self, incident_id: str, *, owner: str, now: float, stale_after: float) -> PostTurn:
         """See `Store.begin_post`."""
@@ -221,7 +222,8 @@ class DynamoDBStore(DynamoDBIncidents, DynamoDBMemory):
         if message_ts:
             values |= {"channel": channel, "message_ts": message_ts}
             self._point_from(channel, message_ts, incident_id)
-        for remove, condition in (("undelivered", "revision <= :shown_revision"), ("", "attribute_exists(pk)")):
+        latest, behind = "revision <= :shown_revision", "attribute_exists(pk)"
+        for remove, condition in (("undelivered, refused_at", latest), ("refused_at", behind)):
             try:
                 self._table.update(self._table.change(incident_key(incident_id), values, condition, remove=remove))
                 return

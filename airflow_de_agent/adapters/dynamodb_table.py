@@ -100,11 +100,12 @@ class DynamoDBTable:
         extra: Mapping[str, Any] | None = None,
         *,
         remove: str = "",
-        add: Mapping[str, int] | None = None,
+        add: Mapping[str, Any] | None = None,
     ) -> Item:
         """Setting some attributes, of an item that is made where it is not there.
 
-        `condition` may use ``#name`` and ``:name`` of every value, and the names in `extra`.
+        `add` holds numbers to add and sets of texts to join. `condition` may use ``#name`` and ``:name`` of every
+        value, and the names in `extra`.
         """
         given = {**values, **(add or {})}
         parts = ["SET " + ", ".join(f"#{name} = :{name}" for name in values)]
@@ -220,6 +221,8 @@ def _attribute(value: Any) -> dict[str, Any]:
         return {"BOOL": value}
     if isinstance(value, bytes):
         return {"B": value}
+    if isinstance(value, set):
+        return {"SS": sorted(value)}
     return {"N": repr(value)} if isinstance(value, int | float) else {"S": str(value)}
 
 

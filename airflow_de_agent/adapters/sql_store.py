@@ -17,7 +17,7 @@ from airflow_de_agent.adapters.sql_tables import create_tables, open_engine
 from airflow_de_agent.core.diagnosis import Diagnosis
 from airflow_de_agent.core.errors import StoreError
 from airflow_de_agent.core.failure import TaskFailure, TaskKey
-from airflow_de_agent.core.incident import REOPEN_SECONDS, ClaimResult, Incident, PostTurn, Record, Vote
+from airflow_de_agent.core.incident import REOPEN_SECONDS, ClaimResult, Incident, PostTurn, Record, Thread, Vote
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
@@ -150,7 +150,8 @@ class SqlStore:
     def undelivered(self, *, limit: int = 100) -> Sequence[Incident]:
         """See `Store.undelivered`."""
         table = self._incidents
-        return self._incident_rows(table.c.shown_revision < table.c.revision, table.c.opened_at, limit)
+        order = (table.c.refused_at.is_not(None), table.c.refused_at, table.c.opened_at)
+        return self._incident_rows(table.c.shown_revision < table.c.revision, order, limit)
 
     def begin_post(self, incident_id: str, *, owner: str, now: float, stale_after: float) -> PostTurn:
         """See `Store.begin_post`."""
@@ -162,17 +163,46 @@ class SqlStore:
             fresh = row["posting_at"] is not None and row["posting_at"] >= now - stale_after
             if fresh and row["posting_by"] != owner:
                 return "no"
-            db.execute(table.update().where(table.c.id == incident_id).values(posting_by=owner, posting_at=now))
+            self._set(db, incident_id, posting_by=owner, posting_at=now)
             return "first" if row["posting_at"] is None else "again"
 
     def shown(self, incident_id: str, *, revision: int, channel: str = "", message_ts: str = "") -> None:
         """See `Store.shown`."""
-        table = self._incidents
-        values: dict[str, Any] = {"shown_revision": revision}
+        values: dict[str, Any] = {"shown_revision": revision, "refused_at": None}
         if message_ts:
             values |= {"channel": channel, "message_ts": message_ts}
         with self._transaction() as db:
-            db.execute(table.update().where(table.c.id == incident_id).values(**values))
+            self._set(db, incident_id, **values)
+
+    def refused(self, incident_id: str, *, now: float) -> None:
+        """See `Store.refused`."""
+        with self._transaction() as db:
+            self._set(db, incident_id, refused_at=now)
+
+    def thread(self, incident_id: str) -> Thread:
+        """See `Store.thread`."""
+        table = self._diagnoses
+        joined = _select(table.c.dag_id).where(table.c.incident_id == incident_id).distinct().order_by(table.c.dag_id)
+        with self._connection() as db:
+            row = self._row(db, self._incidents, incident_id)
+            return Thread((row["told"] or "") if row else "", tuple(db.execute(joined).scalars()))
+
+    def begin_entry(self, incident_id: str, *, owner: str, now: float, stale_after: float) -> PostTurn:
+        """See `Store.begin_entry`."""
+        with self._transaction() as db:
+            row = self._row(db, self._incidents, incident_id)
+            if row is None:
+                return "no"
+            begun = row["writing_at"] is not None
+            if begun and row["writing_by"] != owner and row["writing_at"] >= now - stale_after:
+                return "no"
+            self._set(db, incident_id, writing_by=owner, writing_at=now)
+            return "again" if begun else "first"
+
+    def end_entry(self, incident_id: str, *, told: str) -> None:
+        """See `Store.end_entry`."""
+        with self._transaction() as db:
+            self._set(db, incident_id, told=told, writing_by=None, writing_at=None)
 
     def incident_of(self, channel: str, message_ts: str) -> Incident | None:
         """See `Store.incident_of`."""
@@ -260,13 +290,15 @@ class SqlStore:
 
     def _change(self, db: Connection, incident_id: str, **values: Any) -> None:
         """Set values of an incident that its message is to show."""
-        table = self._incidents
-        values["revision"] = table.c.revision + 1
-        db.execute(table.update().where(table.c.id == incident_id).values(**values))
+        self._set(db, incident_id, revision=self._incidents.c.revision + 1, **values)
+
+    def _set(self, db: Connection, incident_id: str, **values: Any) -> None:
+        db.execute(self._incidents.update().where(self._incidents.c.id == incident_id).values(**values))
 
     def _incident_rows(self, where: Any, order: Any, limit: int) -> list[Incident]:
+        query = _select(self._incidents).where(where).order_by(*(order if isinstance(order, tuple) else (order,)))
         with self._connection() as db:
-            rows = db.execute(_select(self._incidents).where(where).order_by(order).limit(limit)).mappings().all()
+            rows = db.execute(query.limit(limit)).mappings().all()
         return [_incident(row) for row in rows]
 
     def _row(self, db: Connection, table: Any, row_id: str) -> Any:

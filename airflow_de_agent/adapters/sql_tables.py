@@ -84,12 +84,14 @@ def create_tables(engine: Engine) -> tuple[Any, ...]:
         text("fingerprint", index=True),
         text("open_key", unique=True, nullable=True),
         text("lead_id", 16),
-        *(Column(name, Float) for name in ("opened_at", "updated_at", "closed_at", "posting_at")),
+        *(Column(name, Float) for name in ("opened_at", "updated_at", "closed_at", "refused_at")),
+        *(Column(name, Float) for name in ("posting_at", "writing_at")),
         *(Column(name, Integer) for name in ("count", "revision", "shown_revision")),
         *(Column(name, Integer, default=0) for name in ("helpful", "not_helpful", "reopened")),
         text("channel"),
         text("message_ts", 40, index=True),
-        text("posting_by", nullable=True),
+        *(text(name, nullable=True) for name in ("posting_by", "writing_by")),
+        Column("told", Text, default=""),
         Column("fixed_by", Text, default=""),
     )
     votes = Table(

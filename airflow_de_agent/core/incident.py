@@ -39,7 +39,8 @@ class Incident:
     `lead_id` is the diagnosis that speaks for all; `count` the task instances that joined. `revision` grows with each
     change worth showing, `shown_revision` is the one that the message shows. Times are Unix seconds; `message_ts` and
     `channel` are Slack's, empty until posted. `helpful` and `not_helpful` count the people who said so,
-    `fixed_by` is what a person noted as the cure, `reopened` how often it came back after it was closed.
+    `fixed_by` is what a person noted as the cure, `reopened` how often it came back after it was closed;
+    `refused_at` is when Slack refused its message for good, None when it did not or has taken it since.
     """
 
     id: str
@@ -57,6 +58,15 @@ class Incident:
     not_helpful: int = 0
     fixed_by: str = ""
     reopened: int = 0
+    refused_at: float | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Thread:
+    """What is told in an incident's thread: `told` as noted last, empty at first; `dags` whose tasks joined, sorted."""
+
+    told: str
+    dags: tuple[str, ...]
 
 
 class Store(Protocol):
@@ -105,7 +115,7 @@ class Store(Protocol):
         """One incident."""
 
     def undelivered(self, *, limit: int = 100) -> Sequence[Incident]:
-        """Incidents whose message is absent or shows an older revision, oldest first."""
+        """Incidents whose message is absent or shows an older revision, oldest first; those refused come last."""
 
     def begin_post(self, incident_id: str, *, owner: str, now: float, stale_after: float) -> PostTurn:
         """Take the sole right to post an incident's first message.
@@ -115,7 +125,23 @@ class Store(Protocol):
         """
 
     def shown(self, incident_id: str, *, revision: int, channel: str = "", message_ts: str = "") -> None:
-        """Note what the message now shows."""
+        """Note what the message and its thread now show; Slack has taken it."""
+
+    def refused(self, incident_id: str, *, now: float) -> None:
+        """Note that Slack refuses an incident's message for good, so that it waits behind all others."""
+
+    def thread(self, incident_id: str) -> Thread:
+        """What has been told in an incident's thread, and what there is to tell."""
+
+    def begin_entry(self, incident_id: str, *, owner: str, now: float, stale_after: float) -> PostTurn:
+        """Take the sole right to write into an incident's thread, until `end_entry`.
+
+        ``no``: another owner has it; ``again``: whoever had it last may have written without noting it (this owner, or
+        another more than `stale_after` seconds ago), so look before writing.
+        """
+
+    def end_entry(self, incident_id: str, *, told: str) -> None:
+        """Note what has been told, and let others write."""
 
     def incident_of(self, channel: str, message_ts: str) -> Incident | None:
         """The incident that a message tells of."""
