@@ -128,6 +128,7 @@ IN_CONTEXT = {
 }
 
 STAYS = """\
+21:03:11  Done. PASS=12 WARN=0 ERROR=1 SKIP=3 TOTAL=16
 token_count=5, max_tokens=4000, total_tokens: 123456, 'completion_tokens': 812
 password is wrong; the password must not be empty; Password: incorrect
 secret_name=de-agent/slack SecretId: prod/warehouse secret_arn=x
@@ -285,6 +286,8 @@ pieces = st.one_of(
 
 @settings(max_examples=300, deadline=None)
 @example("\u0130" * 50 + " password='" + PASSWORD + "'")
+@example(f"AKIA{'0' * 16} ACCESS_KEY_ID '{KEY_ID}' SECRET_ACCESS_KEY '{SECRET_KEY}'")
+@example(f"[REDACTED:password#1]SECRET_ACCESS_KEY '{SECRET_KEY}'-----END RSA " + "PRIVATE KEY-----")
 @given(st.lists(pieces, max_size=12).map("".join))
 def test_redacting_twice_changes_nothing_and_keeps_the_lines(text):
     """Any text at all is redacted without an error, to as many lines, and a second time to the same text."""

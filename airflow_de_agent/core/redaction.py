@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from binascii import Error as Base64Error
 from binascii import a2b_base64
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 
 from airflow_de_agent.core.redaction_named import WORD, named_span, no_value, odd, regex
@@ -45,29 +45,20 @@ def _rows() -> dict[str, tuple[Shape, ...]]:
 
 def _spans(text: str) -> Iterator[Span]:
     """Every secret that a row knows, in no order; they may overlap."""
-    done: dict[str, int] = {}  # by literal: the end of the last value it told of, within which it is not tried again
+    rows = _rows()
+    told: dict[str, tuple[int, int]] = {}  # by literal: the last value it told of, within which it is not tried again
     for at, literal in hits(text, long=len(text) >= SHORT):
-        if at < done.get(literal, 0):
+        start, end = told.get(literal, (0, 0))
+        if start <= at < end:
             continue
-        for span in _spans_at(text, at, literal):
-            done[literal] = max(done.get(literal, 0), span[1])
-            if span[2]:
-                yield span
-
-
-def _spans_at(text: str, at: int, literal: str) -> Iterator[Span]:
-    for shape in _rows().get(literal, ()):
-        span = _shape_span(text, at, literal, shape)
-        if span:
-            yield span
-    if literal in NAMES:
-        span = named_span(text, at, literal)
-    elif literal == "PRIVATE KEY":
-        span = _private_key_span(text, at)
-    else:
-        span = _easy_connect_span(text, at) if literal == "@//" else None
-    if span:
-        yield span
+        spans = [_shape_span(text, at, literal, shape) for shape in rows.get(literal, ())]
+        if literal in READERS:
+            spans.append(READERS[literal](text, at, literal))
+        for span in spans:
+            if span:
+                told[literal] = max(told.get(literal, span[:2]), span[:2], key=lambda value: value[1])
+                if span[2]:
+                    yield span
 
 
 def _shape_span(text: str, at: int, literal: str, shape: Shape) -> Span | None:
@@ -106,7 +97,7 @@ def _is_basic(value: str) -> bool:
         return False
 
 
-def _easy_connect_span(text: str, at: int) -> Span | None:
+def _easy_connect_span(text: str, at: int, _: str) -> Span | None:
     """Oracle's user/password@//host:port/service: what stands before the @."""
     user, slash, value = text[max(0, at - 200) : at].rpartition("/")
     if not slash or not value or value.strip("\"'") != value or len(value.split()) != 1:
@@ -117,7 +108,7 @@ def _easy_connect_span(text: str, at: int) -> Span | None:
     return None if "[REDACTED:" in value or no_value(text, start) else (start, at, "password")
 
 
-def _private_key_span(text: str, at: int) -> Span | None:
+def _private_key_span(text: str, at: int, _: str) -> Span | None:
     """The lines of a private key; where the text was cut before BEGIN or after END, the base64 lines that are left."""
     dashes = text.find("-----", at, at + 40)
     if dashes < 0:
@@ -156,13 +147,20 @@ def _key_start(text: str, end: int) -> int:
     first = max(0, end - KEY_LENGTH, text.rfind("-----", max(0, end - KEY_LENGTH), end) + 5)
     if text.endswith(("\\n", "\\r"), first, end):
         return first + len(text[first:end].rstrip(BASE64 + "\\"))
-    start = text.rfind("\n", first, end) + 1 or end
+    start = text.rfind("\n", first, end) + 1
+    if not start:
+        return end
     while start > first + 1:
         line = max(first, text.rfind("\n", first, start - 1) + 1)
         if not regex(KEY_LINE).fullmatch(text, line, start - 1):
             break
         start = line
     return start
+
+
+# Literals of secrets that no pattern of a row describes.
+READERS: dict[str, Callable[[str, int, str], Span | None]] = dict.fromkeys(NAMES, named_span)
+READERS |= {"PRIVATE KEY": _private_key_span, "@//": _easy_connect_span}
 
 
 def _merged(spans: Iterable[Span], kept: list[tuple[int, int]]) -> list[Span]:

@@ -23,9 +23,11 @@ from airflow_de_agent.core.redaction_table import (
 
 WORD = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_"
 DIGITS = "0123456789"
+PROSE = WORD + "-"
 NAME = WORD + ".-"
 FOLLOWING = NAME + " \t=:,%>?+\\\"'`]"  # after the word, where it is assigned to
 SIGN_STARTS = frozenset(sign[0] for sign in SIGNS)
+SIGN_CHARACTERS = frozenset("".join(SIGNS))
 CODE_NAME = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_."
 QUOTES = ('"', "'", "`")
 OPENERS = {")": "(", "]": "[", "}": "{"}
@@ -160,7 +162,10 @@ def _sign(text: str, at: int, closed: bool) -> tuple[str, bool, int] | None:
     if first == ">":
         rest = text[at + 1 : at + 81]
         return ">", closed, _value_start(text, at + 1 + len(rest) - len(rest.lstrip()))
-    sign = next((sign for sign in SIGNS if text.startswith(sign, at)), "") if first in SIGN_STARTS else ""
+    sign = ""
+    if first in SIGN_STARTS:
+        alone = first in "=:," and text[at + 1 : at + 2] not in SIGN_CHARACTERS
+        sign = first if alone else next((sign for sign in SIGNS if text.startswith(sign, at)), "")
     if not sign and not blanks:
         return None
     at += len(sign)
@@ -195,7 +200,7 @@ def _quote(text: str, at: int) -> str:
 def no_value(text: str, at: int) -> bool:
     """Whether what stands there is no secret whatever its name: a mask, a template, a variable, code, prose."""
     rest = text[at : at + 210]
-    if rest.startswith(NO_VALUE_STARTS) or _run(rest, 0, WORD + "-", 30).lower() in NO_VALUES:
+    if rest.startswith(NO_VALUE_STARTS) or _run(rest, 0, PROSE, 30).lower() in NO_VALUES:
         return True
     if rest[:1] == "$":
         name = rest.split(None, 1)[0][1:]
@@ -250,6 +255,8 @@ def _assigns(text: str, at: int, prefix: str, found: tuple[str, bool, int, str],
     if sep == "":
         option = prefix.startswith("-") and value[0] != "-"
         return option or (quoted and " " not in value and (strong or "_" in prefix + tail))
+    if value.isdecimal() and len(value) < 7 and not prefix + tail and text.startswith("PASS=", at):
+        return False  # dbt counts its tests: PASS=12 WARN=0
     if sep == ":" and not closed and not quoted:
         return odd(value) and not text.startswith(":", at - 1)
     return strong or odd(value) or (quoted and len(value) >= 6 and " " not in value and "/" not in value)

@@ -24,15 +24,15 @@ LITERALS = tuple(dict.fromkeys(literal for shape in SHAPES for literal in shape.
 LITERALS += (*NAMES, "PRIVATE KEY")
 ANY = tuple(map(chr, range(128)))
 ALPHABET = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-~."
-# Pairs of the literals, from the commonest in task logs on, and those that need a neighbour to be worth a look.
+# Pairs of the literals, from the commonest in task logs on: each is worth a look only beside the right neighbour.
 COMMON = """
 in er lo py on as es ti -1 en sk al ed st ag te id re li ge ne pa nt am oc /a s/ ec de ho se ar to ce fi na
 cu et ro at th da el ve ac si ut k_ d_ it ch co om s. ng pr ct e. ck _t ss rt sh ba 1/ e_ ri im ur la r. t_
 ts ea ap mo ki be ic od r_ oa tu ub og of _p ke ft is ok ls eb ks so tc p_ a2 s_ 34 ie 41 9. cr 29 pt ql 48
-sq m_ fc 13 pm gi lf pi ld
+sq m_ fc 13 pm gi lf pi ld // t- e-
 """
-WEAK = ("as", "sk", "re", "ec", "ho", "ut", "k_", "ss", "ap", "la", "ur", "ea")
 Owners = dict[str, list[tuple[str, int, bool]]]
+Neighbours = dict[str, tuple[set[str], set[str]]]
 
 
 def hits(text: str, *, long: bool) -> Iterator[tuple[int, str]]:
@@ -103,17 +103,44 @@ def _pair_hits(text: str) -> Iterator[tuple[int, str]]:
 
 @cache
 def _pairs() -> tuple[re.Pattern[str], Owners]:
-    """The class of pairs, and by pair: (literal, the pair's offset in it, whether in any case)."""
+    """What finds the pairs, and by pair: (literal, the pair's offset in it, whether in any case)."""
     owners: Owners = {}
-    neighbours: dict[str, set[tuple[str, str]]] = {}
+    rare: set[str] = set()
+    after: Neighbours = {}
+    before: Neighbours = {}
     for literal in LITERALS:
+        any_case = literal.islower()
         for pair, offset in _rarest(literal):
-            for way in _ways(pair, literal.islower()):
-                owners.setdefault(_wide(way), []).append((literal, offset, literal.islower()))
-            if pair in WEAK:
-                beside = literal[offset - 1 : offset], literal[offset + 2 : offset + 3]
-                neighbours.setdefault(pair, set()).add(beside)
-    return re.compile(f"[{''.join(owners)}]{_neighbourly(neighbours)}"), owners
+            ways = set(map(_wide, _ways(pair, any_case)))
+            for way in ways:
+                owners.setdefault(way, []).append((literal, offset, any_case))
+            next_to, previous = literal[offset + 2 : offset + 4], literal[max(0, offset - 2) : offset]
+            if pair not in COMMON:
+                rare |= ways
+            elif next_to and len(next_to) >= len(previous):
+                _note(after, next_to[0], ways, _ways(next_to.ljust(2, "\0"), any_case))
+            else:
+                _note(before, previous[-1], ways, _ways(previous.rjust(2, "\0"), any_case))
+    return re.compile(_pattern(rare, after, before), re.DOTALL), owners
+
+
+def _note(neighbours: Neighbours, group: str, pairs: set[str], beside: set[str]) -> None:
+    """Add pairs and what stands beside them, where a NUL is for any character."""
+    known_pairs, known_beside = neighbours.setdefault(group, (set(), set()))
+    known_pairs |= pairs
+    known_beside.update(_wide(way.replace("\0", other)) for way in beside for other in (ANY if "\0" in way else ("",)))
+
+
+def _pattern(rare: set[str], after: Neighbours, before: Neighbours) -> str:
+    """Any of the pairs: a rare one, or one beside a neighbour.
+
+    Neighbours that share a character make a group of the pattern, so that few groups are tried in a place.
+    """
+    pairs = rare.union(*(group[0] for group in (*after.values(), *before.values())))
+    following = "|".join(f"{_class(beside)}(?<={_class(of)}.)" for of, beside in after.values())
+    previous = "|".join(f"(?<={_class(beside)}{_class(of)})" for of, beside in before.values())
+    any_before = set[str]().union(*(beside for _, beside in before.values()))
+    return f"{_class(pairs)}(?:(?={following})|(?<={_class(any_before)}.)(?:{previous})|(?<={_class(rare)}))"
 
 
 def _rarest(literal: str) -> Iterator[tuple[str, int]]:
@@ -140,20 +167,5 @@ def _wide(pair: str) -> str:
     return pair.encode().decode("utf-16-le")
 
 
-def _neighbourly(weak: dict[str, set[tuple[str, str]]]) -> str:
-    """A common pair counts only beside the letter that one of its literals has before it, or after it."""
-    choices = [f"(?<!{_class(weak)})"]
-    for pair, sides in weak.items():
-        for before, after in sorted(sides):
-            beside = ""
-            if before:
-                ranges = (f"{_wide(chr(0) + way)}-{_wide(chr(127) + way)}" for way in sorted(_ways(before, True)))
-                beside = f"(?<=[{''.join(ranges)}].)"
-            if after and (not before or pair == "k_"):
-                beside += f"(?={_class(way + any_ for way in _ways(after, True) for any_ in ANY)})"
-            choices.append(f"(?<={_wide(pair)}){beside}")
-    return f"(?:{'|'.join(choices)})"
-
-
-def _class(pairs: Iterable[str]) -> str:
-    return f"[{re.escape(''.join(map(_wide, pairs)))}\uffff]"
+def _class(characters: Iterable[str]) -> str:
+    return f"[{re.escape(''.join(sorted(characters)))}]"
