@@ -1,10 +1,12 @@
-"""Asks Redshift through the Data API: all statements at once, polled together, cancelled when nobody waits any more."""
+"""Asks Redshift through the Data API: all statements at once, cancelled when nobody waits any more."""
 
 from __future__ import annotations
 
+import contextlib
 import time
 import uuid
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from airflow_de_agent.aws.calls import CallFailed, Calls
@@ -12,33 +14,37 @@ from airflow_de_agent.core import redshift_views
 from airflow_de_agent.core.redshift_views import STL_LOAD_ERRORS, RedshiftTarget, View
 
 MAX_ROWS = 50
+_LATE = "Late"
 
 
 def ask(
     calls: Calls, target: RedshiftTarget, views: Sequence[View], values: Mapping[str, str]
 ) -> tuple[list[dict[str, Any]], list[CallFailed]]:
-    """Start all statements, then poll them together; rows in the order of the views."""
-    rows: dict[str, list[dict[str, Any]]] = {}
+    """Ask all views, each in a thread of its own; rows in the order of the views, and what could not be had."""
+    with ThreadPoolExecutor(len(views)) as pool:  # the deadline of `calls` ends each
+        asked = [pool.submit(_rows_of, calls, target, view, values) for view in views]
+    rows: list[dict[str, Any]] = []
     failures: list[CallFailed] = []
-    running: dict[str, View] = {}
-    wait = 0.1
-    try:
-        running = {_start(calls, target, view, values): view for view in views}
-        while running:
-            for statement, view in list(running.items()):
-                state = calls("describe_statement", expects="Status", Id=statement)
-                if state["Status"] in ("FINISHED", "FAILED", "ABORTED"):
-                    del running[statement]
-                    running |= _ended(calls, target, view, state, values, rows, failures)
-            if running and not calls.wait(wait):
-                names = ", ".join(view.name for view in running.values())
-                raise CallFailed(f"Redshift had not answered {names} when the time was up.", "look at its WLM queue.")
-            wait = min(wait * 1.6, 2.0)
-    except CallFailed as exc:
-        failures.append(_redshift_failure(exc, target, calls.region))
-        _cancel(calls, running)
-    order = [*(view.name for view in views), STL_LOAD_ERRORS.name]
-    return [row for name in order for row in rows.get(name, ())], failures
+    for one in asked:
+        try:
+            rows += one.result()
+        except CallFailed as exc:
+            failures.append(_redshift_failure(exc, target, calls.region))
+    return rows, _late_as_one(failures)
+
+
+def _rows_of(calls: Calls, target: RedshiftTarget, view: View, values: Mapping[str, str]) -> list[dict[str, Any]]:
+    """The rows of a view; of its older kin where it does not exist."""
+    state = _ended(calls, _start(calls, target, view, values), view)
+    if state["Status"] == "FINISHED":
+        return _rows(calls, view.name, str(state["Id"])) if state.get("HasResultSet") else []
+    error = str(state.get("Error") or "it was aborted")
+    missing = redshift_views.missing_relation(error)
+    if missing and view.fallback:
+        return _rows_of(calls, target, STL_LOAD_ERRORS, values)
+    if missing and view.optional:
+        return []
+    raise CallFailed(f"{view.name}: {error}", redshift_views.cure_of(error, target), "FAILED")
 
 
 def _start(calls: Calls, target: RedshiftTarget, view: View, values: Mapping[str, str]) -> str:
@@ -52,24 +58,20 @@ def _start(calls: Calls, target: RedshiftTarget, view: View, values: Mapping[str
     return str(calls("execute_statement", expects="Id", **arguments)["Id"])
 
 
-def _ended(
-    calls: Calls,
-    target: RedshiftTarget,
-    view: View,
-    state: Mapping[str, Any],
-    values: Mapping[str, str],
-    rows: dict[str, list[dict[str, Any]]],
-    failures: list[CallFailed],
-) -> dict[str, View]:
-    """Take a statement's rows, or its error; the fallback that was started where the view does not exist."""
-    error = str(state.get("Error") or "it was aborted")
-    if state["Status"] == "FINISHED":
-        rows[view.name] = _rows(calls, view.name, str(state["Id"])) if state.get("HasResultSet") else []
-    elif redshift_views.missing_relation(error) and view.fallback:
-        return {_start(calls, target, STL_LOAD_ERRORS, values): STL_LOAD_ERRORS}
-    elif not (redshift_views.missing_relation(error) and view.optional):
-        failures.append(CallFailed(f"{view.name}: {error}", redshift_views.cure_of(error, target), "FAILED"))
-    return {}
+def _ended(calls: Calls, statement: str, view: View) -> Mapping[str, Any]:
+    """How a statement ended; it is cancelled where that cannot be waited for."""
+    wait = 0.1
+    try:
+        while True:
+            state = calls("describe_statement", expects="Status", Id=statement)
+            if state["Status"] in ("FINISHED", "FAILED", "ABORTED"):
+                return state
+            if not calls.wait(wait):
+                raise CallFailed(view.name, "look at its WLM queue.", _LATE)
+            wait = min(wait * 1.6, 2.0)
+    except CallFailed:
+        _cancel(calls, statement)
+        raise
 
 
 def _rows(calls: Calls, view: str, statement: str) -> list[dict[str, Any]]:
@@ -87,14 +89,19 @@ def _rows(calls: Calls, view: str, statement: str) -> list[dict[str, Any]]:
         token = {"NextToken": page["NextToken"]}
 
 
-def _cancel(calls: Calls, running: Mapping[str, View]) -> None:
+def _cancel(calls: Calls, statement: str) -> None:
     """Let no statement go on that nobody waits for any more; briefly, as the time is up."""
-    last = Calls(calls.client, time.monotonic() + 0.5)
-    for statement in running:
-        try:
-            last("cancel_statement", Id=statement)
-        except CallFailed:
-            return
+    with contextlib.suppress(CallFailed):
+        Calls(calls.client, time.monotonic() + 0.5)("cancel_statement", Id=statement)
+
+
+def _late_as_one(failures: Sequence[CallFailed]) -> list[CallFailed]:
+    """All views that were not answered in time, in one sentence."""
+    others = [item for item in failures if item.code != _LATE]
+    late = [item for item in failures if item.code == _LATE]
+    names = ", ".join(item.reason for item in late)
+    told = [CallFailed(f"Redshift had not answered {names} when the time was up.", item.cure) for item in late[:1]]
+    return others + told
 
 
 def _redshift_failure(failed: CallFailed, target: RedshiftTarget, region: str) -> CallFailed:
