@@ -7,19 +7,18 @@ what waiting cannot mend is recorded and not tried again.
 from __future__ import annotations
 
 import dataclasses
-import datetime
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from airflow_de_agent import report
+from airflow_de_agent import weekly
 from airflow_de_agent.adapters.slack_thread import SlackThread
 from airflow_de_agent.answers import Answers
 from airflow_de_agent.core import listing, mention, render
 from airflow_de_agent.core.blocks import words
-from airflow_de_agent.core.errors import StoreError
-from airflow_de_agent.core.failure import TaskKey
+from airflow_de_agent.core.errors import HostError, StoreError
 from airflow_de_agent.core.incident import Incident, Vote
+from airflow_de_agent.core.recovery import Host, close_recovered
 
 Body = Mapping[str, Any]
 _REACTIONS: Mapping[str, Vote] = {
@@ -127,17 +126,19 @@ class Companion:
         self.slack.replace(render.message(lead, incident), incident.channel, incident.message_ts)
         store.shown(incident.id, revision=incident.revision)
 
-    def swept(self, states: Callable[[str, str], Sequence[Mapping[str, Any]]]) -> dict[str, int]:
+    def swept(self, host: Host | None, complain: Callable[[str], object]) -> dict[str, int]:
         """What the clock asks for: messages that are behind, incidents that recovered.
-
-        `states` gives the task instances of a run (rows with ``task_id``, ``map_index`` and ``state``).
 
         Raises:
             SlackError: Slack did not take a message.
         """
         store, now = self.answers.open_store(), self.answers.clock()
-        recovered = [i for i in close_recovered(store, states, now) if i.message_ts]
-        for incident in recovered:
+        recovered: list[Incident] = []
+        try:
+            recovered = close_recovered(store, host, now) if host else []
+        except HostError as exc:
+            complain(str(exc))
+        for incident in (one for one in recovered if one.message_ts):
             reply = self.slack.conversation(incident.channel, incident.message_ts, f"recovered-{incident.reopened}")
             reply.say(render.state_entry(incident))
         due = store.undelivered()
@@ -151,19 +152,7 @@ class Companion:
         Raises:
             SlackError: Slack did not take it.
         """
-        store, now = self.answers.open_store(), self.answers.clock()
-        year, week, _ = datetime.datetime.fromtimestamp(now, datetime.timezone.utc).isocalendar()
-        mark = f"report-{channel}-{year}-{week}"
-        if not channel or store.recall(mark, now=now) is not None:
-            return False
-        # a claim of the last minutes belongs to a sweep at work; one that failed is followed by the next
-        turn = TaskKey("(report)", mark, channel)
-        if store.claim(turn, owner=str(now), now=now, stale_after=240.0) != "won":
-            return False
-        told = report.of_store(store, since=now - 7 * 86400, until=now)
-        self.slack.post(report.message(told), channel, look_first=False)
-        store.remember(mark, "posted", expires_at=now + 14 * 86400)
-        return True
+        return weekly.post(self.answers.open_store(), lambda: self.slack, channel, self.answers.clock())
 
     def _deliver(self, incident: Incident) -> None:
         if incident.message_ts:
@@ -176,23 +165,6 @@ class Companion:
             message = render.message(lead, incident)
             channel, ts = self.slack.post(message, lead.failure.slack_channel, look_first=turn == "again")
             store.shown(incident.id, revision=incident.revision, channel=channel, message_ts=ts)
-
-
-def close_recovered(
-    store: Any, states: Callable[[str, str], Sequence[Mapping[str, Any]]], now: float, days: float = 7.0
-) -> list[Incident]:
-    """Close the incidents whose task instances have all succeeded since; those that were closed now."""
-    closed = []
-    known: dict[tuple[str, str], Mapping[tuple[str, int], str]] = {}
-    for incident in store.incidents(since=now - days * 86400, still_open=True):
-        keys = {record.failure.key[:4] for record in store.members(incident.id)}
-        for run in {key[:2] for key in keys} - known.keys():
-            rows = states(*run)
-            known[run] = {(str(row["task_id"]), int(row.get("map_index", -1))): str(row.get("state")) for row in rows}
-        over = keys and all(known[key[:2]].get(key[2:]) == "success" for key in keys)
-        if over and store.close(incident.id, now=now) and (after := store.incident(incident.id)):
-            closed.append(after)
-    return closed
 
 
 def note_form(incident_id: str) -> dict[str, Any]:

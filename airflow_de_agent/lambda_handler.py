@@ -274,7 +274,7 @@ def _worked(event: Event, context: Any) -> Answer:
 def _swept() -> Answer:
     try:
         companion = _companion()
-        done = companion.swept(lambda_parts.task_states(parts(), logger.warning))
+        done = companion.swept(lambda_parts.host(parts()), logger.warning)
         done["reports"] = int(companion.weekly(parts().settings.report_channel))
     except DeAgentError as exc:
         logger.error(f"the sweep failed and is done again next time: {exc}")

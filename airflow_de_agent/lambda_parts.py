@@ -7,14 +7,14 @@ asks AWS or Slack has a timeout of its own.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable
 
-from airflow_de_agent import tools
 from airflow_de_agent.adapters.console import Console
 from airflow_de_agent.adapters.secrets import SlackSecret
 from airflow_de_agent.adapters.slack_thread import SlackThread
 from airflow_de_agent.answers import Answers
+from airflow_de_agent.aws.mwaa_instances import MwaaInstances
+from airflow_de_agent.aws.mwaa_rest import MwaaRest
 from airflow_de_agent.bootstrap import Parts, read_log
 from airflow_de_agent.companion import Companion
 from airflow_de_agent.core.errors import SettingsError
@@ -23,6 +23,7 @@ from airflow_de_agent.investigation import Found, Investigation
 from airflow_de_agent.sources import Places
 
 Count = Callable[[str, float], object]
+LOOK_SECONDS = 60.0  # half of what the function has
 
 
 def companion(parts: Parts, count: Count) -> Companion:
@@ -84,16 +85,9 @@ def table(parts: Parts) -> str:
     return url.partition("://")[2].partition("?")[0] if url.startswith("dynamodb://") else ""
 
 
-def task_states(parts: Parts, complain: Callable[[str], object]) -> Callable[[str, str], Sequence[Mapping[str, Any]]]:
-    """Gives the task instances of a run as Airflow on MWAA shows them; none where it cannot be asked."""
-
-    def states(dag_id: str, run_id: str) -> Sequence[Mapping[str, Any]]:
-        environment = parts.settings.mwaa_environment
-        if not environment:
-            return ()
-        found = tools.get_dag_run_status(parts.clients("mwaa"), environment=environment, dag_id=dag_id, run_id=run_id)
-        if found.gap:
-            complain(found.gap)
-        return [row for row in found.rows if row.get("view") == "task_instance"]
-
-    return states
+def host(parts: Parts) -> MwaaInstances | None:
+    """Where task instances are looked up; None where no environment is named."""
+    environment = parts.settings.mwaa_environment
+    if not environment:
+        return None
+    return MwaaInstances(MwaaRest(parts.clients("mwaa"), environment, time.monotonic() + LOOK_SECONDS))

@@ -14,6 +14,7 @@ from typing import Any
 
 from airflow_de_agent.aws import lambda_streams, redshift_statements
 from airflow_de_agent.aws.calls import CallFailed, Calls, Redact, deadline_or_default, evidence_of, shortened, with_gaps
+from airflow_de_agent.aws.mwaa_instances import task_instances
 from airflow_de_agent.aws.mwaa_rest import MwaaRest
 from airflow_de_agent.aws.task_streams import TaskStreams
 from airflow_de_agent.core import lambda_log, redshift_views, run_status, task_stream
@@ -88,7 +89,7 @@ def get_dag_run_status(
     tasks: list[dict[str, Any]] = []
     failures: list[CallFailed] = []
     try:
-        tasks = _task_instances(rest, dag_id, run_id) if run_id else []
+        tasks = task_instances(rest, MAX_TASKS, dag_ids=[dag_id], dag_run_ids=[run_id]) if run_id else []
         errors = rest.get("/importErrors").get("import_errors", [])
         rows += [run_status.import_error_row(error, redact) for error in errors[:5]]
     except CallFailed as exc:
@@ -100,17 +101,6 @@ def get_dag_run_status(
         reason, cure = f"Airflow knows no {what}.", f"check the dag_id and run_id; is it a DAG of {environment}?"
         evidence = dataclasses.replace(evidence, reason=reason, cure=cure)
     return with_gaps(evidence, failures)
-
-
-def _task_instances(rest: MwaaRest, dag_id: str, run_id: str) -> list[dict[str, Any]]:
-    tasks: list[dict[str, Any]] = []
-    while len(tasks) < MAX_TASKS:
-        body = {"dag_ids": [dag_id], "dag_run_ids": [run_id], "page_limit": 100, "page_offset": len(tasks)}
-        page = rest.post("/dags/~/dagRuns/~/taskInstances/list", body)
-        tasks += page.get("task_instances", [])
-        if not page.get("task_instances") or len(tasks) >= page.get("total_entries", 0):
-            break
-    return tasks
 
 
 def _redacted(row: Mapping[str, Any], redact: Redact) -> dict[str, Any]:

@@ -365,7 +365,9 @@ class MwaaApi:
 
     BODY_FIELDS = {
         "dagRuns": {"dag_ids", "states", "order_by", "page_limit", "page_offset"},
-        "taskInstances": {"dag_ids", "dag_run_ids", "task_ids", "state", "page_limit", "page_offset"},
+        "taskInstances": {
+            *("dag_ids", "dag_run_ids", "task_ids", "state", "end_date_gte", "page_limit", "page_offset")
+        },
     }
 
     def __init__(self) -> None:
@@ -408,7 +410,10 @@ class MwaaApi:
             return 400, captured["bad_request"]
         name = {"dagRuns": "dag_runs", "taskInstances": "task_instances"}[kind]
         rows = [row for row in captured[name] if row["dag_id"] in body.get("dag_ids", [row["dag_id"]])]
-        rows = [row for row in rows if row["dag_run_id"] in body.get("dag_run_ids", [row["dag_run_id"]])]
+        for field, wanted in (("dag_run_id", "dag_run_ids"), ("task_id", "task_ids"), ("state", "state")):
+            rows = [row for row in rows if wanted not in body or row[field] in body[wanted]]
+        if "end_date_gte" in body:
+            rows = [row for row in rows if row["end_date"] and row["end_date"] >= body["end_date_gte"]]
         start = body.get("page_offset", 0)
         return 200, {name: rows[start : start + body.get("page_limit", 100)], "total_entries": len(rows)}
 

@@ -86,6 +86,23 @@ class IncidentContract:
         assert len(store.members(cause.id, limit=2)) == 2
         assert list(store.members("0" * 16)) == []
 
+    def test_all_that_joined_are_told_by_key_and_time(self, store: Store) -> None:
+        """The sweep looks every task instance up, however many there are and in whatever run."""
+        keys = [key("a", map_index=n) for n in range(120)] + [key("b", run_id="r2", try_number=3)]
+        for n, task_key in enumerate(keys):
+            cause = store.add(record(task_key, at=NOW + n), window=HOUR)
+        assert sorted(store.joined(cause.id)) == sorted((task_key, NOW + n) for n, task_key in enumerate(keys))
+        assert list(store.joined("0" * 16)) == []
+
+    def test_what_grew_meanwhile_is_not_closed(self, store: Store) -> None:
+        """A failure that joins between the look at an incident and its end keeps it open."""
+        opened = store.add(record(key("a")), window=HOUR)
+        store.add(record(key("b"), at=NOW + 1), window=HOUR)
+        assert store.close(opened.id, now=NOW + 60, count=1) is False
+        assert store.incident(opened.id).closed_at is None
+        assert store.close(opened.id, now=NOW + 60, count=2) is True
+        assert (store.incident(opened.id).closed_at, store.incident(opened.id).count) == (NOW + 60, 2)
+
     def test_an_incident_is_found_by_its_message(self, store: Store) -> None:
         """A reaction and a question in a thread name the message only."""
         opened = store.add(record(key()), window=HOUR)

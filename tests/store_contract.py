@@ -70,6 +70,15 @@ class StoreContract:
         assert store.get(went.id) == came
         assert store.get("0" * 16) is None
 
+    def test_what_is_known_is_told_at_once(self, store: Store) -> None:
+        """Of many tries those with a record are picked out; another run, try or map index is another thing."""
+        known = [key(map_index=0), key(run_id="r2"), key(try_number=2)]
+        for task_key in known:
+            store.add(record(task_key), window=HOUR)
+        asked = [key("other", map_index=n) for n in range(1200)] + [key(run_id="r2", try_number=2), *known]
+        assert store.known(asked) == set(known)
+        assert store.known([]) == set()
+
     def test_one_fingerprint_is_one_incident(self, store: Store) -> None:
         """Failures of one cause count up one incident; another cause opens another."""
         first = store.add(record(key("a")), window=HOUR)

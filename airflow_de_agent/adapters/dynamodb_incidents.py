@@ -19,10 +19,11 @@ from typing import Any
 from airflow_de_agent.adapters.dynamodb_table import DynamoDBTable, Item, Overtaken, item_key
 from airflow_de_agent.core.diagnosis import Diagnosis
 from airflow_de_agent.core.errors import StoreError
-from airflow_de_agent.core.failure import TaskFailure
-from airflow_de_agent.core.incident import Incident, PostTurn, Record, Thread, Vote
+from airflow_de_agent.core.failure import TaskFailure, TaskKey
+from airflow_de_agent.core.incident import Incident, Joined, PostTurn, Record, Thread, Vote
 
 RACES = 40
+MOST_JOINED = 100_000
 _INCIDENT_FIELDS = tuple(field.name for field in dataclasses.fields(Incident))
 
 
@@ -62,6 +63,12 @@ class DynamoDBIncidents:
         found = self._table.indexed("by_incident", incident_id, since=0.0, limit=limit)
         return [as_record(values) for values in found]
 
+    def joined(self, incident_id: str) -> Sequence[Joined]:
+        """See `Store.joined`; by the index, which may lag."""
+        wanted = (*TaskKey._fields, "at")
+        found = self._table.indexed("by_incident", incident_id, since=0.0, limit=MOST_JOINED, wanted=wanted)
+        return [Joined(TaskKey(*(values[name] for name in TaskKey._fields)), float(values["at"])) for values in found]
+
     def vote(self, incident_id: str, *, person: str, vote: Vote) -> None:
         """See `Store.vote`."""
         key = item_key(f"incident#{incident_id}", f"vote#{person}")
@@ -87,10 +94,13 @@ class DynamoDBIncidents:
         """See `Store.note_fix`."""
         self._changed(self._behind(incident_id, {"revision": 1}, {"fixed_by": note}))
 
-    def close(self, incident_id: str, *, now: float) -> bool:
+    def close(self, incident_id: str, *, now: float, count: int | None = None) -> bool:
         """See `Store.close`."""
         still_open = "attribute_exists(pk) AND attribute_not_exists(closed_at)"
-        return self._changed(self._behind(incident_id, {"revision": 1}, {"closed_at": now}, still_open))
+        values: dict[str, Any] = {"closed_at": now}
+        if count is not None:
+            values, still_open = values | {"count": count}, f"{still_open} AND #count = :count"
+        return self._changed(self._behind(incident_id, {"revision": 1}, values, still_open))
 
     def refused(self, incident_id: str, *, now: float) -> None:
         """See `Store.refused`."""

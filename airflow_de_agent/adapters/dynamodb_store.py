@@ -22,7 +22,7 @@ import json
 import random
 import time
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -35,6 +35,7 @@ from airflow_de_agent.core.failure import TaskKey
 from airflow_de_agent.core.incident import REOPEN_SECONDS, ClaimResult, Incident, PostTurn, Record
 
 ITEM_BYTES = 380_000  # DynamoDB takes 400 KB an item
+RUN_LIMIT = 100_000
 
 
 class DynamoDBStore(DynamoDBIncidents, DynamoDBMemory):
@@ -163,6 +164,14 @@ class DynamoDBStore(DynamoDBIncidents, DynamoDBMemory):
         found = self._table.get(_record_key(key))
         return None if found is None else as_record(found)
 
+    def known(self, keys: Collection[TaskKey]) -> set[TaskKey]:
+        """See `Store.known`; one query for each run."""
+        found: set[str] = set()
+        for run in {key[:2] for key in keys}:
+            items = self._table.of_partition(_run_pk(*run), limit=RUN_LIMIT, wanted=("sk",))
+            found.update(str(item["sk"]) for item in items)
+        return {key for key in keys if key.diagnosis_id in found}
+
     def get(self, diagnosis_id: str) -> Record | None:
         """See `Store.get`."""
         claim = self._table.get(_claim_key(diagnosis_id))
@@ -242,9 +251,7 @@ class DynamoDBStore(DynamoDBIncidents, DynamoDBMemory):
             "pk": _run_pk(key.dag_id, key.run_id),
             "sk": record.id,
             "kind": "record",
-            "dag_id": key.dag_id,
-            "run_id": key.run_id,
-            "task_id": key.task_id,
+            **key._asdict(),
             "cause": record.fingerprint,
             "incident_id": incident_id,
             "at": record.diagnosed_at,

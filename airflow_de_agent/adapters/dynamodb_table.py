@@ -6,7 +6,7 @@ Rules kept here: nothing is ever scanned; an item whose time has expired is not 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from airflow_de_agent.aws.calls import CallFailed, Calls
@@ -133,9 +133,9 @@ class DynamoDBTable:
         held = {"ExpressionAttributeNames": {"#n": name}, "ExpressionAttributeValues": to_item({":v": value})}
         return {"ConditionCheck": {"TableName": self.name, "Key": key, "ConditionExpression": "#n = :v", **held}}
 
-    def of_partition(self, pk: str, *, limit: int = 1000) -> list[dict[str, Any]]:
-        """The items of one partition as they are now."""
-        return self._query("pk", pk, "", {}, limit, ConsistentRead=True)
+    def of_partition(self, pk: str, *, limit: int = 1000, wanted: Sequence[str] = ()) -> list[dict[str, Any]]:
+        """The items of one partition as they are now; of each its `wanted` attributes, or all."""
+        return self._query("pk", pk, "", {}, limit, wanted=wanted, ConsistentRead=True)
 
     def indexed(
         self,
@@ -146,11 +146,15 @@ class DynamoDBTable:
         limit: int,
         equal: Mapping[str, str] | None = None,
         up: bool = False,
+        wanted: Sequence[str] = (),
     ) -> list[dict[str, Any]]:
-        """Items of an index from its end (`up`: its beginning); `equal` narrows them, at the cost of reading more."""
+        """Items of an index from its end (`up`: its beginning); `equal` narrows them, at the cost of reading more.
+
+        Of each its `wanted` attributes, or all.
+        """
         partition, sort = INDEXES[index]
         return self._query(
-            partition, value, sort, equal or {}, limit, since=since, IndexName=index, ScanIndexForward=up
+            partition, value, sort, equal or {}, limit, since, wanted, IndexName=index, ScanIndexForward=up
         )
 
     def _query(
@@ -161,17 +165,21 @@ class DynamoDBTable:
         equal: Mapping[str, str],
         limit: int,
         since: float = 0.0,
+        wanted: Sequence[str] = (),
         **options: Any,
     ) -> list[dict[str, Any]]:
         """Pages until there is enough; what has expired is left out."""
         given = {partition: value, **equal} | ({sort: since} if sort else {})
-        options["ExpressionAttributeNames"] = {f"#{name}": name for name in given}
+        shown = dict.fromkeys((*wanted, "expires")) if wanted else {}
+        options["ExpressionAttributeNames"] = {f"#{name}": name for name in (*given, *shown)}
         options["ExpressionAttributeValues"] = to_item({f":{name}": given[name] for name in given})
         options["KeyConditionExpression"] = f"#{partition} = :{partition}" + (
             f" AND #{sort} >= :{sort}" if sort else ""
         )
         if equal:
             options["FilterExpression"] = " AND ".join(f"#{name} = :{name}" for name in equal)
+        if shown:
+            options["ProjectionExpression"] = ", ".join(f"#{name}" for name in shown)
         found: list[dict[str, Any]] = []
         while True:
             page = self._call("query", expects="Items", **options)

@@ -10,20 +10,21 @@ import contextlib
 import dataclasses
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow_de_agent.adapters.sql_tables import create_tables, open_engine
 from airflow_de_agent.core.diagnosis import Diagnosis
 from airflow_de_agent.core.errors import StoreError
 from airflow_de_agent.core.failure import TaskFailure, TaskKey
-from airflow_de_agent.core.incident import REOPEN_SECONDS, ClaimResult, Incident, PostTurn, Record, Thread, Vote
+from airflow_de_agent.core.incident import REOPEN_SECONDS, ClaimResult, Incident, Joined, PostTurn, Record, Thread, Vote
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
 
 _INCIDENT_FIELDS = tuple(field.name for field in dataclasses.fields(Incident))
 _FORGOTTEN_AT_ONCE = 100  # a write after a long rest takes no longer than another
+_ASKED_AT_ONCE = 500
 
 
 class SqlStore:
@@ -103,6 +104,18 @@ class SqlStore:
     def find(self, key: TaskKey) -> Record | None:
         """See `Store.find`."""
         return self.get(key.diagnosis_id)
+
+    def known(self, keys: Collection[TaskKey]) -> set[TaskKey]:
+        """See `Store.known`."""
+        table, by_id = self._diagnoses, {key.diagnosis_id: key for key in keys}
+        ids = list(by_id)
+        found: set[TaskKey] = set()
+        with self._connection() as db:
+            for start in range(0, len(ids), _ASKED_AT_ONCE):
+                chunk = ids[start : start + _ASKED_AT_ONCE]
+                rows = db.execute(_select(table.c.id).where(table.c.id.in_(chunk))).scalars()
+                found.update(by_id[row] for row in rows)
+        return found
 
     def get(self, diagnosis_id: str) -> Record | None:
         """See `Store.get`."""
@@ -222,6 +235,14 @@ class SqlStore:
         """See `Store.members`."""
         return self._records({"incident_id": incident_id}, self._diagnoses.c.diagnosed_at.desc(), limit)
 
+    def joined(self, incident_id: str) -> Sequence[Joined]:
+        """See `Store.joined`."""
+        table = self._diagnoses
+        columns = (*(table.c[name] for name in TaskKey._fields), table.c.diagnosed_at)
+        with self._connection() as db:
+            rows = db.execute(_select(*columns).where(table.c.incident_id == incident_id)).all()
+        return [Joined(TaskKey(*row[:-1]), row[-1]) for row in rows]
+
     def vote(self, incident_id: str, *, person: str, vote: Vote) -> None:
         """See `Store.vote`."""
         from sqlalchemy import func
@@ -242,11 +263,11 @@ class SqlStore:
         with self._transaction() as db:
             self._change(db, incident_id, fixed_by=note)
 
-    def close(self, incident_id: str, *, now: float) -> bool:
+    def close(self, incident_id: str, *, now: float, count: int | None = None) -> bool:
         """See `Store.close`."""
         with self._transaction() as db:
             row = self._row(db, self._incidents, incident_id)
-            if row is None or row["closed_at"] is not None:
+            if row is None or row["closed_at"] is not None or count not in (None, row["count"]):
                 return False
             self._change(db, incident_id, closed_at=now)
             return True

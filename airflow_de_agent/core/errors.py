@@ -3,6 +3,7 @@
 DeAgentError
 ├── SettingsError   a setting is wrong; the text lists all of them at once
 ├── StoreError      the store cannot be reached or refused
+├── HostError       Airflow cannot be asked for its task instances
 └── SlackError      Slack refused or cannot be reached; says whether waiting helps
 """
 
@@ -19,6 +20,17 @@ class SettingsError(DeAgentError):
 
 class StoreError(DeAgentError):
     """The store cannot be reached, or refused."""
+
+
+class HostError(DeAgentError):
+    """Airflow's database or REST API cannot be reached, or refused.
+
+    `by_design`: this process of Airflow never has it, so nothing is broken.
+    """
+
+    def __init__(self, reason: str, *, by_design: bool = False) -> None:
+        super().__init__(reason)
+        self.by_design = by_design
 
 
 class SlackError(DeAgentError):

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
-from typing import Literal, Protocol
+from collections.abc import Collection, Sequence
+from typing import Literal, NamedTuple, Protocol
 
 from airflow_de_agent.core.diagnosis import Diagnosis
 from airflow_de_agent.core.failure import TaskFailure, TaskKey
@@ -69,6 +69,13 @@ class Thread:
     dags: tuple[str, ...]
 
 
+class Joined(NamedTuple):
+    """A try that joined an incident, and when it was diagnosed (Unix seconds)."""
+
+    key: TaskKey
+    at: float
+
+
 class Store(Protocol):
     """What keeps claims, records, incidents, and for a while counters and texts; SQL and DynamoDB behave alike.
 
@@ -93,6 +100,9 @@ class Store(Protocol):
 
     def find(self, key: TaskKey) -> Record | None:
         """The record of one try."""
+
+    def known(self, keys: Collection[TaskKey]) -> set[TaskKey]:
+        """Those of the tries that have a record."""
 
     def get(self, diagnosis_id: str) -> Record | None:
         """The record of an id."""
@@ -152,14 +162,17 @@ class Store(Protocol):
     def members(self, incident_id: str, *, limit: int = 100) -> Sequence[Record]:
         """The records that joined an incident, newest first."""
 
+    def joined(self, incident_id: str) -> Sequence[Joined]:
+        """All tries that joined an incident."""
+
     def vote(self, incident_id: str, *, person: str, vote: Vote) -> None:
         """Note whether the diagnosis helped a person; a later vote replaces the former, an empty one withdraws it."""
 
     def note_fix(self, incident_id: str, *, note: str) -> None:
         """Note what cured an incident; shown the next time its fingerprint fails."""
 
-    def close(self, incident_id: str, *, now: float) -> bool:
-        """Mark an open incident recovered; whether it was open."""
+    def close(self, incident_id: str, *, now: float, count: int | None = None) -> bool:
+        """Mark an open incident recovered, if its count is still `count` where one is given; whether it did."""
 
     def add_to_counter(self, name: str, amount: int, *, expires_at: float) -> int:
         """Add to a counter, atomically over all hosts; its new value.

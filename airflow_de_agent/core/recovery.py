@@ -1,0 +1,103 @@
+"""When an incident is over: every task instance that joined it succeeded in the end, or a later run's did.
+
+Rules kept here: what was skipped, removed or never ran is no recovery; a later run counts only if it ended after the
+failure, as a backfill may have succeeded before it; what Airflow no longer knows stays open.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Sequence
+from typing import NamedTuple, Protocol
+
+from airflow_de_agent.core.incident import Incident, Joined, Store
+
+LOOK_BACK_SECONDS = 7 * 86400.0
+
+
+class Seen(NamedTuple):
+    """A task instance as Airflow shows it now; times are Unix seconds.
+
+    `run_date` orders the runs of a DAG: the logical date, or where a run has none the time from which it could run.
+    """
+
+    run_id: str
+    task_id: str
+    map_index: int
+    state: str
+    run_date: float | None
+    end_date: float | None
+
+
+class Host(Protocol):
+    """Where task instances are looked up. Both may raise `airflow_de_agent.core.errors.HostError`."""
+
+    def of_runs(self, dag_id: str, run_ids: Collection[str], task_ids: Collection[str]) -> Iterable[Seen]:
+        """These tasks' instances of these runs, in any state."""
+
+    def successes(self, dag_id: str, task_ids: Collection[str], since: float) -> Iterable[Seen]:
+        """These tasks' successful instances of any run that ended since then; the newest, where there are many."""
+
+
+def close_recovered(store: Store, host: Host, now: float) -> list[Incident]:
+    """Close the open incidents of the last week that are over; those that were closed now.
+
+    Raises:
+        StoreError, HostError: the store or Airflow cannot be asked.
+    """
+    closed = []
+    for incident in store.incidents(since=now - LOOK_BACK_SECONDS, still_open=True):
+        joined = store.joined(incident.id)
+        if len(joined) < incident.count or not over(joined, host):
+            continue
+        # one that joined meanwhile is not looked at yet, so the count must still be the same
+        if store.close(incident.id, now=now, count=incident.count) and (after := store.incident(incident.id)):
+            closed.append(after)
+    return closed
+
+
+def over(joined: Sequence[Joined], host: Host) -> bool:
+    """Whether all that joined an incident have recovered."""
+    by_dag: dict[str, list[Joined]] = defaultdict(list)
+    for one in joined:
+        by_dag[one.key.dag_id].append(one)
+    return bool(joined) and all(_dag_is_over(dag_id, each, host) for dag_id, each in by_dag.items())
+
+
+def _dag_is_over(dag_id: str, joined: Sequence[Joined], host: Host) -> bool:
+    runs, tasks = {one.key.run_id for one in joined}, {one.key.task_id for one in joined}
+    own = {seen[:3]: seen for seen in host.of_runs(dag_id, runs, tasks)}
+    waiting = [(own.get(one.key[1:4]), one.at) for one in joined]
+    if any(seen is None for seen, _ in waiting):
+        return False
+    left = [(seen, _failed_at(seen, at)) for seen, at in waiting if seen is not None and seen.state != "success"]
+    if not left:
+        return True
+    later = defaultdict(list)
+    for seen in host.successes(dag_id, {seen.task_id for seen, _ in left}, min(at for _, at in left)):
+        later[seen.task_id, seen.map_index].append(seen)
+    return all(any(_follows(one, seen, at) for one in later[seen.task_id, seen.map_index]) for seen, at in left)
+
+
+def _failed_at(seen: Seen, diagnosed_at: float) -> float:
+    """When it failed, by Airflow where its failure still stands."""
+    return seen.end_date if seen.state == "failed" and seen.end_date is not None else diagnosed_at
+
+
+def _follows(later: Seen, failed: Seen, failed_at: float) -> bool:
+    if later.run_date is None or later.end_date is None or failed.run_date is None:
+        return False
+    return later.run_date > failed.run_date and later.end_date > failed_at
+
+
+def moment(value: datetime.datetime | str | None) -> float | None:
+    """Unix seconds of a time, or of its text in ISO 8601 (UTC where it names no zone); None where there is none."""
+    if isinstance(value, str):
+        try:
+            value = datetime.datetime.fromisoformat(value.replace("Z", "+00:00"))
+        except ValueError:
+            return None
+    if value is None:
+        return None
+    return (value if value.tzinfo else value.replace(tzinfo=datetime.timezone.utc)).timestamp()
