@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow_de_agent import settings as configuration
-from airflow_de_agent.core.agent import Agent, Messenger
+from airflow_de_agent.core import channels
+from airflow_de_agent.core.agent import Agent
+from airflow_de_agent.core.delivery import Delivery, Messenger
 from airflow_de_agent.core.errors import SettingsError, StoreError
 from airflow_de_agent.core.evidence import Evidence
 from airflow_de_agent.core.failure import TaskFailure
@@ -74,14 +76,14 @@ def create_store(settings: Settings) -> None:
 
 def read_log(failure: TaskFailure) -> Iterable[bytes] | Evidence:
     """The task log: the file where it is on this host, else the tail that was captured, else why there is none."""
-    from airflow_de_agent.adapters.log_file import read_chunks
+    from airflow_de_agent.adapters.log_file import read_ends
 
     path = Path(failure.log_path) if failure.log_path else None
     if path is not None and path.is_file() and path.stat().st_size:
-        return read_chunks(path)
+        return read_ends(path)
     if failure.log_tail:
         return [failure.log_tail.encode()]
-    where = f"{path} is not on this host" if path else "it has no file on this host"
+    where = f"{Redactor().redact(str(path))} is not on this host" if path else "it has no file on this host"
     return Evidence.unavailable("task_log", f"the task log could not be read: {where}.")
 
 
@@ -117,14 +119,20 @@ class Parts:
         return Agent(
             open_store=self.store,
             read_log=read_log,
-            messenger=self.messenger(),
+            delivery=self.delivery(self.messenger(), socket.gethostname(), buttons=self.settings.slack_buttons),
             clock=time.time,
             complain=_complain,
             owner=socket.gethostname(),
             incident_seconds=self.settings.incident_minutes * 60.0,
             log_token_budget=self.settings.log_token_budget,
             extra_rules=self.extra_rules,
-            buttons=self.settings.slack_buttons,
+        )
+
+    def delivery(self, messenger: Messenger, owner: str, *, buttons: bool) -> Delivery:
+        """How incidents become messages; `owner` is who tells of them."""
+        rules = channels.parse(self.settings.slack_channels)
+        return Delivery(
+            messenger, time.time, _complain, owner, buttons, functools.partial(channels.channel_of, rules=rules)
         )
 
     @functools.cached_property
@@ -140,11 +148,11 @@ class Parts:
         secret = _or_none(self.secrets.slack)
         if secret is None or not secret.bot_token:
             return console
-        from airflow_de_agent.adapters.slack import Slack
+        from airflow_de_agent.adapters.slack_thread import SlackThread
 
         extra = (self.connections.get("slack") or {}).get("extra") or {}
         base_url = self.settings.slack_base_url or extra.get("base_url", "")
-        return Slack(secret.bot_token, self.settings.slack_channel, base_url, console)
+        return SlackThread(secret.bot_token, self.settings.slack_channel, base_url, console)
 
     def investigation(self) -> Investigation | None:
         """How to look deeper; None where neither AWS nor a model is set up."""

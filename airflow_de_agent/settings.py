@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from airflow_de_agent.core import channels
 from airflow_de_agent.core.errors import SettingsError
 
 SECTION = "de_agent"
@@ -28,8 +29,13 @@ _AWS_SIGNS = (
 Lookup = Callable[[str], "str | None"]
 
 
-def _option(default: str | int | bool, description: str, choices: tuple[str, ...] = ()) -> Any:
-    return dataclasses.field(default=default, metadata={"help": description, "choices": choices})
+def _option(
+    default: str | int | bool,
+    description: str,
+    choices: tuple[str, ...] = (),
+    check: Callable[[str], object] | None = None,
+) -> Any:
+    return dataclasses.field(default=default, metadata={"help": description, "choices": choices, "check": check})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,6 +63,12 @@ class Settings:
     idle_seconds: int = _option(300, "Seconds after which the detached drainer with nothing to do ends.")
     slack_conn_id: str = _option("slack_api_default", "Airflow connection that holds the Slack bot token.")
     slack_channel: str = _option("", "Slack channel for diagnoses, such as #data-oncall. Empty: no Slack.")
+    slack_channels: str = _option(
+        "",
+        "Channels by dag, tag, owner or category, by comma, such as dag:sales_*=#sales, category:permission=#platform; "
+        "the first that fits counts, else slack_channel.",
+        check=channels.parse,
+    )
     report_channel: str = _option("", "Slack channel for the report of the week, posted on Mondays. Empty: none.")
     slack_base_url: str = _option("", "Base URL of the Slack API, for gateways and tests.")
     slack_buttons: bool = _option(False, "Show the buttons that ask something back; they need the companion Lambda.")
@@ -128,28 +140,34 @@ def on_aws() -> bool:
     return any(os.environ.get(name) for name in _AWS_SIGNS)
 
 
-def load(host: Lookup | None = None) -> Settings:
-    """Read every option.
-
-    `host` looks an option up in the host's own configuration (Airflow's `conf`); without it airflow.cfg is read.
+def load() -> Settings:
+    """Read every option; the host's own configuration is airflow.cfg.
 
     Raises:
         SettingsError: some values are wrong; the text names each, where it is set and what it may be.
     """
-    lookup = host or _configuration_file()
+    settings, errors = load_what_is_right(_configuration_file())
+    if errors:
+        raise SettingsError("\n".join(errors))
+    return settings
+
+
+def load_what_is_right(host: Lookup) -> tuple[Settings, tuple[str, ...]]:
+    """Read every option, the default taking the place of a value that is wrong; and what is wrong with each of those.
+
+    `host` looks an option up in the host's own configuration (Airflow's `conf`); it may raise ValueError.
+    """
     values: dict[str, Any] = {}
     errors: list[str] = []
     for field in dataclasses.fields(Settings):
-        raw = _raw(field.name, lookup)
-        if raw is None:
-            continue
+        raw: str | None = None
         try:
-            values[field.name] = _parsed(raw, field)
+            raw = _raw(field.name, host)
+            if raw is not None:
+                values[field.name] = _parsed(raw, field)
         except ValueError as exc:
-            errors.append(f"[{SECTION}] {field.name} = {raw!r}: {exc}")
-    if errors:
-        raise SettingsError("\n".join(errors))
-    return Settings(**(_of_mwaa() | values))
+            errors.append(f"[{SECTION}] {field.name}{'' if raw is None else f' = {raw!r}'}: {exc}")
+    return Settings(**(_of_mwaa() | values)), tuple(errors)
 
 
 def _of_mwaa() -> dict[str, str]:
@@ -180,6 +198,8 @@ def _parsed(raw: str, field: dataclasses.Field[Any]) -> str | int | bool:
     choices = field.metadata["choices"]
     if choices and raw not in choices:
         raise ValueError(f"must be one of {', '.join(choices)}")
+    if field.metadata["check"]:
+        field.metadata["check"](raw)
     return raw
 
 

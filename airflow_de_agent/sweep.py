@@ -31,7 +31,7 @@ def run(settings: Settings) -> list[str]:
     if in_airflow:
         from airflow_de_agent.airflow import callback
 
-        callback.see_to_it(settings)
+        callback.see_to_it(settings, in_task=True)
     else:
         drainer.drain_foreground(settings)
     said.append(f"{len(failures)} task instances failed within {SINCE_HOURS} hours; those not diagnosed yet will be")

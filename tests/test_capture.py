@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
@@ -42,15 +43,16 @@ def entries(home: Path) -> list[dict[str, Any]]:
     return [json.loads(path.read_text()) for path in sorted((home / "de_agent" / "spool").glob("*.json"))]
 
 
-# The lock is held, as if a drainer were at work elsewhere: what is captured stays in the spool to be looked at.
-HELD = """
-import sys
+HELD_LATER = """
+import logging, sys
 from pathlib import Path
 from types import SimpleNamespace
 from airflow_de_agent.spool import Spool
 from airflow_de_agent import DiagnoseOnFailure, diagnose_on_failure
 from airflow_de_agent.airflow import compat
-lock = Spool(compat.settings().spool_path).take_lock()
+"""
+# The lock is held, as if a drainer were at work elsewhere: what is captured stays in the spool to be looked at.
+HELD = f"""{HELD_LATER}lock = Spool(compat.settings().spool_path).take_lock()
 """
 
 
@@ -193,19 +195,41 @@ diagnose_on_failure({{"ti": {TI}, "exception": ValueError("x" * 500)}})
     assert list((tmp_path / "de_agent" / "spool").glob("*.json*")) == []
 
 
-def test_wrong_settings_harm_nobody(python: Path, tmp_path: Path) -> None:
-    """A setting that cannot be read keeps neither DAGs from parsing nor callbacks from returning."""
-    script = f"""
+def test_a_wrong_option_has_its_default_and_is_told_of_once(python: Path, tmp_path: Path) -> None:
+    """Capture goes on, the other options count, and the configuration is read once however many tasks there are."""
+    script = f"""{HELD_LATER}
+said = []
+class Heard(logging.Handler):
+    def emit(self, record):
+        said.append(record.getMessage())
+logging.getLogger("airflow_de_agent").addHandler(Heard())
 import airflow.settings
-from types import SimpleNamespace
-task = SimpleNamespace(on_failure_callback=None, dag=None)
-airflow.settings.task_policy(task)
-from airflow_de_agent import diagnose_on_failure
+tasks = [SimpleNamespace(on_failure_callback=None, dag=None) for _ in range(3)]
+for task in tasks:
+    airflow.settings.task_policy(task)
+assert tasks[2].on_failure_callback, said
+settings = compat.settings()
+lock = Spool(settings.spool_path).take_lock()
 diagnose_on_failure({{"ti": {TI}, "exception": ValueError("x")}})
-print("alive")
+assert (settings.idle_seconds, settings.slack_channel) == (300, "#here"), settings
+assert len(said) == 1 and "idle_seconds = 'soon'" in said[0], said
 """
-    out = run(python, script, tmp_path, AIRFLOW__DE_AGENT__IDLE_SECONDS="soon", DE_AGENT_IDLE_SECONDS="soon")
-    assert "alive" in out
+    wrong = dict.fromkeys(("AIRFLOW__DE_AGENT__IDLE_SECONDS", "DE_AGENT_IDLE_SECONDS"), "soon")
+    run(python, script, tmp_path, **wrong, AIRFLOW__DE_AGENT__SLACK_CHANNEL="#here")
+    assert len(entries(tmp_path)) == 1
+
+
+def test_an_option_that_airflow_cannot_give_harms_nobody(python: Path, tmp_path: Path) -> None:
+    """A value with a stray % is none for Airflow; it has its default, and the value is not told."""
+    (tmp_path / "airflow.cfg").write_text("[de_agent]\nstore_url = postgresql://u:p%qsecret@h/d\n")
+    script = f"""{HELD}
+diagnose_on_failure({{"ti": {TI}, "exception": ValueError("x")}})
+print(compat.settings().store_url or "the default")
+"""
+    told = run(python, script, tmp_path)
+    assert told.endswith("the default\n")
+    assert "qsecret" not in told
+    assert len(entries(tmp_path)) == 1
 
 
 def test_the_policy_attaches_once_and_after_the_users_own(python: Path, tmp_path: Path) -> None:
@@ -281,6 +305,27 @@ diagnose_on_failure({{"ti": {TI}, "exception": ValueError("x")}})
     )  # fmt: skip
     [found] = json.loads(listed.stdout)
     assert (found["task_id"], found["map_index"], found["try_number"]) == ("t", 0, 2)
+
+
+@pytest.mark.parametrize(
+    "work",
+    [f"""diagnose_on_failure({{"ti": {TI}}})""", """callback.request_diagnosis(TaskFailure(KEY, "ui"))"""],
+    ids=["DAG processor", "web server"],
+)
+def test_inline_drains_nowhere_else(python: Path, tmp_path: Path, work: str) -> None:
+    """A DAG processor and a web server start a drainer beside them instead of standing still."""
+    script = f"""{HELD_LATER}
+from airflow_de_agent.airflow import callback
+from airflow_de_agent.core.failure import TaskFailure, TaskKey
+KEY = TaskKey("d", "r", "t", 0, 2)
+{work}
+assert "airflow_de_agent.bootstrap" not in sys.modules
+"""
+    run(python, script, tmp_path, AIRFLOW__DE_AGENT__DRAIN="inline")
+    until = time.monotonic() + 30
+    while entries(tmp_path) and time.monotonic() < until:
+        time.sleep(0.1)
+    assert entries(tmp_path) == []
 
 
 def test_nothing_heavy_is_imported(python: Path, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from airflow_de_agent.adapters.log_file import read_chunks
+from airflow_de_agent.adapters.log_file import HEAD_BYTES, TAIL_BYTES, read_chunks, read_ends
 
 TEXT = b"".join(b"line %d of the log\n" % n for n in range(60_000))
 
@@ -61,3 +61,41 @@ def test_an_absent_file_says_so(tmp_path: Path) -> None:
     """A file that is not there is the caller's to report."""
     with pytest.raises(FileNotFoundError):
         list(read_chunks(tmp_path / "none.log"))
+
+
+def test_of_a_huge_file_both_ends_are_read_in_whole_lines(tmp_path: Path) -> None:
+    """The beginning and the end come without half a line, and what is left out is told."""
+    path = tmp_path / "attempt=1.log"
+    path.write_bytes(TEXT)
+    first, told, last = b"".join(read_ends(path, 1000, 5000)).partition(
+        b"[de-agent] WARNING: 1 MiB in the middle of this log were not read\n"
+    )
+    assert told
+    assert TEXT.startswith(first)
+    assert TEXT.endswith(last)
+    assert last.startswith(b"line ")
+    assert first.endswith(b" log\n")
+    assert len(first) > 900
+    assert len(last) > 4900
+    assert b"".join(read_ends(path)) == TEXT
+
+
+def test_a_huge_line_is_left_out_and_what_follows_is_read(tmp_path: Path) -> None:
+    """Half a line may hold half a secret, so a line that runs into the cut is not shown."""
+    path = tmp_path / "attempt=1.log"
+    path.write_bytes(b"begun\n" + b"x" * 10**6 + b"password=hunter2\nended\n")
+    shown = b"".join(read_ends(path, 1000, 100_000))
+    assert (shown[:6], shown[-6:]) == (b"begun\n", b"ended\n")
+    assert b"xx" not in shown
+    assert b"hunter2" not in shown
+
+
+def test_a_gigabyte_is_no_more_work_than_its_ends(tmp_path: Path) -> None:
+    """However long the file, so much is read of it and no more."""
+    path = tmp_path / "attempt=1.log"
+    with path.open("wb") as file:
+        file.write(b"the first line\n")
+        file.seek(2**30)
+        file.write(b"\nthe last line\n")
+    size = sum(map(len, read_ends(path)))
+    assert size <= HEAD_BYTES + TAIL_BYTES + 1000

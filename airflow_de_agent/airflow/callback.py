@@ -13,6 +13,7 @@ from typing import Any
 
 from airflow_de_agent.airflow import compat
 from airflow_de_agent.core.failure import TaskFailure
+from airflow_de_agent.core.failure_text import redacted
 from airflow_de_agent.settings import Settings
 from airflow_de_agent.spool import Spool
 
@@ -51,11 +52,11 @@ def request_diagnosis(failure: TaskFailure) -> None:
 
     Raises:
         OSError: the spool cannot be written to.
-        SettingsError: the settings are wrong.
     """
     settings = compat.settings()
-    Spool(settings.spool_path).put("task", {"failure": failure.to_json(), "again": True})
-    see_to_it(settings)
+    clean = redacted(failure, compat.host_redact())
+    Spool(settings.spool_path).put("task", {"failure": clean.to_json(), "again": True})
+    see_to_it(settings, in_task=False)
 
 
 def record_run(failures: Sequence[TaskFailure]) -> None:
@@ -65,41 +66,52 @@ def record_run(failures: Sequence[TaskFailure]) -> None:
         OSError: the spool cannot be written to.
     """
     if failures:
-        each = [dataclasses.replace(failure, run_state=()).to_json() for failure in failures]
+        redact = compat.host_redact()
+        each = [dataclasses.replace(redacted(failure, redact), run_state=()).to_json() for failure in failures]
         # the states of the run are written once: a thousand mapped failures would hold a million of them
         payload = {"run_state": failures[0].to_json().get("run_state", ()), "failures": each}
         Spool(compat.settings().spool_path).put("run", payload)
 
 
-def see_to_it(settings: Settings) -> None:
-    """Have somebody work on the spool: the host's drainer, or this process where processes end with their task."""
+def see_to_it(settings: Settings, *, in_task: bool) -> None:
+    """Have somebody work on the spool: the host's drainer, or this process where processes end with their task.
+
+    `in_task`: this process is a task's own. A DAG processor or a web server drains nothing: it would stand still
+    meanwhile, and it lives long enough to have a drainer beside it.
+    """
     from airflow_de_agent import drainer
 
     spool = Spool(settings.spool_path)
-    if settings.drain == "inline":
+    if settings.drain == "inline" and in_task:
         drainer.drain_here(spool, _handover(settings))
     else:
         drainer.ensure_running(spool, lambda: _handover(settings))
 
 
-def _handover(settings: Settings) -> dict[str, Any]:
+def connections(settings: Settings) -> dict[str, Any]:
+    """The host's connections that a drainer needs, None where there is none; they hold secrets."""
     names = {
         "slack": settings.slack_conn_id,
         "gemini": settings.gemini_conn_id,
         "aws": settings.aws_conn_id,
         "redshift": settings.redshift_conn_id,
     }
-    connections = {name: compat.connection(conn_id) if conn_id else None for name, conn_id in names.items()}
-    return {"settings": settings.to_json(), "connections": connections}
+    return {name: compat.connection(conn_id) if conn_id else None for name, conn_id in names.items()}
 
 
-def _capture_task(context: Context, **more: str) -> None:
+def _handover(settings: Settings) -> dict[str, Any]:
+    return {"settings": settings.to_json(), "connections": connections(settings)}
+
+
+def _capture_task(context: Context, **more: str) -> bool:
+    """Capture; whether this is the task's own process."""
     from airflow_de_agent.airflow.context import task_failure
 
     if not _is_task_context(context):
-        _capture_run(context, more.get("slack_channel", ""))
-        return
-    Spool(compat.settings().spool_path).put("task", {"failure": task_failure(context, **more).to_json()})
+        return _capture_run(context, more.get("slack_channel", ""))
+    failure = task_failure(context, **more)
+    Spool(compat.settings().spool_path).put("task", {"failure": redacted(failure, compat.host_redact()).to_json()})
+    return failure.source == "task"
 
 
 def _is_task_context(context: Context) -> bool:
@@ -107,19 +119,21 @@ def _is_task_context(context: Context) -> bool:
     return "exception" in context or "reason" not in context
 
 
-def _capture_run(context: Context, slack_channel: str = "") -> None:
+def _capture_run(context: Context, slack_channel: str = "") -> bool:
+    """Capture; False, as a DAG's callback runs in no task's process."""
     from airflow_de_agent.airflow.run_state import failures_of_run
 
     failures = failures_of_run(context) or ()
     record_run([dataclasses.replace(failure, slack_channel=slack_channel) for failure in failures])
+    return False
 
 
-def _safely(capture: Callable[..., None], context: Context, **more: str) -> None:
+def _safely(capture: Callable[..., bool], context: Context, **more: str) -> None:
     went_wrong = "could not record this failure"
     try:
-        capture(context, **more)
+        in_task = capture(context, **more)
         went_wrong = "recorded this failure, but could not start its diagnosis"
-        see_to_it(compat.settings())
+        see_to_it(compat.settings(), in_task=in_task)
     except BaseException as exc:  # the host's process: whatever it is, it must not reach Airflow
         _say(went_wrong, exc)
 

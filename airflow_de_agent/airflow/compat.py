@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import functools
 import importlib.util
+import logging
 import sys
 from collections.abc import Callable
 from typing import Any
 
-from airflow_de_agent.core.errors import SettingsError
-from airflow_de_agent.settings import SECTION, Settings, load
+from airflow_de_agent.settings import SECTION, Settings, load_what_is_right
+
+log = logging.getLogger(__name__)
 
 _MASKERS = (
     "airflow.sdk._shared.secrets_masker",
@@ -43,17 +45,22 @@ def option(section: str, name: str) -> str | None:
 
 @functools.cache
 def settings() -> Settings:
-    """Our settings, by Airflow's configuration.
+    """Our settings, by Airflow's configuration, read once in a process.
 
-    Raises:
-        SettingsError: some are wrong.
+    An option that is wrong has its default: a slip of the pen must not cost the diagnoses of a night.
     """
+    found, errors = load_what_is_right(_own_option)
+    for error in errors:
+        log.warning("de-agent goes on with the default of an option that is wrong: %s", error)
+    return found
+
+
+def _own_option(name: str) -> str | None:
     try:
-        return load(functools.partial(option, SECTION))
-    except SettingsError:
-        raise
-    except Exception as exc:  # a host whose configuration cannot be read in this process
-        raise SettingsError(f"Airflow's configuration cannot be read: {exc}") from exc
+        return option(SECTION, name)
+    except Exception as exc:  # a value that the host cannot interpolate, or a configuration that it cannot read here
+        # its text is left out on purpose: it may quote the value, half a password among it
+        raise ValueError(f"Airflow's configuration does not give it ({type(exc).__name__})") from exc
 
 
 def host_redact() -> Callable[[str], str]:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from airflow_de_agent.core.diagnosis import Category, Diagnosis
 from airflow_de_agent.core.failure import TaskFailure
+from airflow_de_agent.core.failure_text import run_shown
 from airflow_de_agent.core.incident import Incident, Record
 
 _ORDINALS = {1: "st", 2: "nd", 3: "rd"}
@@ -71,7 +72,7 @@ def plain(record: Record, incident: Incident | None = None) -> str:
     lines = [
         _plain_headline(record, incident),
         _plain_verdict(diagnosis),
-        f"Run {failure.key.run_id}, try {failure.key.try_number}; answered after {diagnosis.seconds:.1f} s "
+        f"Run {run_shown(failure.key.run_id)}, try {failure.key.try_number}; answered after {diagnosis.seconds:.1f} s "
         f"by {diagnosis.engine}, confidence {diagnosis.confidence:.0%}. Diagnosis {record.id}",
     ]
     lines += [

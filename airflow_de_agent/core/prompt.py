@@ -14,6 +14,7 @@ from collections.abc import Iterable, Sequence
 from airflow_de_agent.core.diagnosis import Diagnosis
 from airflow_de_agent.core.evidence import Evidence, Line
 from airflow_de_agent.core.failure import CapturedException, TaskFailure
+from airflow_de_agent.core.failure_text import run_shown
 from airflow_de_agent.core.untrusted import screen
 
 VERSION = "1"  # part of every cache key; change it with every change of wording, order or selection
@@ -144,7 +145,7 @@ def _known(failure: TaskFailure, rules: Diagnosis) -> tuple[Evidence, ...]:
     """What we hold already. It quotes logs and people, so it is screened and fenced like evidence."""
     facts = {
         "task": failure.key.label,
-        "run": failure.key.run_id,
+        "run": run_shown(failure.key.run_id),
         "try": f"{failure.key.try_number} of {failure.max_tries + 1}"
         if failure.max_tries is not None
         else failure.key.try_number,

@@ -13,6 +13,7 @@ from airflow_de_agent.core import blocks
 from airflow_de_agent.core.blocks import Block, code, escaped, link, words
 from airflow_de_agent.core.diagnosis import Diagnosis, Quote
 from airflow_de_agent.core.failure import TaskFailure
+from airflow_de_agent.core.failure_text import run_shown
 from airflow_de_agent.core.incident import Incident, Record
 from airflow_de_agent.core.plain import (
     last_cure,
@@ -88,7 +89,7 @@ def _about(record: Record) -> str:
     diagnosis, key = record.diagnosis, record.failure.key
     return (
         f"{diagnosis.category.value}, {diagnosis.transience} · {diagnosis.confidence:.0%} sure · run "
-        f"{words(key.run_id, 250)}, try {key.try_number} · answered after {diagnosis.seconds:.1f} s by "
+        f"{words(run_shown(key.run_id), 250)}, try {key.try_number} · answered after {diagnosis.seconds:.1f} s by "
         f"{words(diagnosis.engine, 20)} · {record.id}"
     )
 
@@ -152,6 +153,21 @@ def _earlier(earlier: Mapping[str, str]) -> str:
 def entry(text: str, incident_id: str) -> Message:
     """A line of our own words (texts of others made safe already) for an incident's thread."""
     return Message(blocks.unescaped(text), (blocks.section(text),), incident_id)
+
+
+def changed_entry(diagnosis: Diagnosis, before: str, incident_id: str) -> Message:
+    """What to add to the thread when a closer look says otherwise than the first; `before` is the former category."""
+    now = diagnosis.category.value
+    instead = f"it is *{now}*, not {words(before, 40)}. " if now != before else ""
+    return entry(f":mag: After a closer look: {instead}{words(diagnosis.root_cause, 400)}", incident_id)
+
+
+def growth_entry(incident: Incident, joined: Sequence[str]) -> Message:
+    """What to add to the thread when an incident has grown notably, or tasks of further DAGs `joined`."""
+    named = ", ".join(code(dag, 250) for dag in joined[:5])
+    more = f" and {len(joined) - 5:,} more DAGs" if len(joined) > 5 else ""
+    who = f", now in {named}{more} too" if joined else ""
+    return entry(f":chart_with_upwards_trend: {incident.count:,} task instances have failed so far{who}.", incident.id)
 
 
 def state_entry(incident: Incident) -> Message:
