@@ -166,15 +166,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Serve the companion Lambda over HTTP.")
     parser.add_argument("--port", type=int, default=3000)
     port = parser.parse_args().port
-    with tempfile.TemporaryDirectory() as directory:
-        for name, value in sample_environment(f"http://127.0.0.1:{port}", directory).items():
-            os.environ.setdefault(name, value)
-        from airflow_de_agent.lambda_handler import handler
 
-        with serving(handler, port) as function:
-            print(f"serving {function.url}/slack/events", flush=True)
-            with contextlib.suppress(KeyboardInterrupt):
-                threading.Event().wait()
+    def handler(event: dict[str, Any], context: Any) -> Any:
+        from airflow_de_agent import lambda_handler  # once the environment is set
+
+        return lambda_handler.handler(event, context)
+
+    with tempfile.TemporaryDirectory() as directory, serving(handler, port) as function:
+        for name, value in sample_environment(function.url, directory).items():
+            os.environ.setdefault(name, value)
+        print(f"serving {function.url}/slack/events", flush=True)
+        with contextlib.suppress(KeyboardInterrupt):
+            threading.Event().wait()
 
 
 if __name__ == "__main__":

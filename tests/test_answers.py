@@ -167,6 +167,27 @@ def test_questions_in_the_thread_are_answered_from_what_is_stored(answers, store
     assert aws.calls == []
 
 
+def test_what_is_said_in_words(answers, store, aws):
+    """Answers in the thread, gaps, and questions back look as approved."""
+    incident = known(store)
+    asked = {
+        "is it safe to rerun?": incident,
+        "how do I fix this?": incident,
+        "how sure are you?": incident,
+        "did that happen before?": incident,
+        "what else is affected?": incident,
+        "show me the proof": incident,
+        "why did sale_etl fail": None,
+        "why did sales_etl fail when pigs fly": None,
+        "why did sales_etl fail on 2026-01-01": None,
+        "recent failures 1h": None,
+    }
+    told = {question: answers.answer(parse(question), place).fallback for question, place in asked.items()}
+    aws.misbehave("AccessDenied")
+    told["denied"] = answers.answer(parse("lambda errors stock")).fallback
+    check_snapshot("words", told)
+
+
 def test_diagnose_again_makes_a_new_one(answers, store, aws):
     """The button and `diagnose` look anew, and the incident's message is due for an edit."""
     incident = known(store)

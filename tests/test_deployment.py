@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import subprocess
 import sys
 import time
+import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +25,19 @@ ROOT = Path(__file__).parents[1]
 DEPLOYMENT = ROOT / "deployment"
 # what AWS gives no resource for: only statements of the caller's own session are meant, by condition
 NO_RESOURCE = {"redshift-data:CancelStatement", "redshift-data:DescribeStatement", "redshift-data:GetStatementResult"}
+
+# the scope that Slack asks for each method and event (its reference, one page each); none for a form
+SCOPES = {
+    "chat.postMessage": "chat:write",
+    "chat.update": "chat:write",
+    "chat.delete": "chat:write",
+    "conversations.history": "channels:history",
+    "conversations.replies": "channels:history",
+    "views.open": "",
+    "app_mention": "app_mentions:read",
+    "reaction_added": "reactions:read",
+    "reaction_removed": "reactions:read",
+}
 
 
 def resource(name: str) -> dict[str, Any]:
@@ -118,6 +134,34 @@ def test_the_dashboard_is_json() -> None:
         assert shown in titles
 
 
+def test_what_fails_is_kept_and_rings() -> None:
+    """Work that failed thrice goes to the dead-letter queue; each alarm of the runbook has its measure and bar."""
+    called = resource("Function")["EventInvokeConfig"]
+    assert called["DestinationConfig"]["OnFailure"] == {"Type": "SQS", "Destination": {"GetAtt": "DeadLetters.Arn"}}
+    bars = {
+        name: (alarm.get("MetricName") or "rate", alarm["Threshold"], alarm["ComparisonOperator"])
+        for name in ("ErrorAlarm", "SlowAlarm", "ConcurrencyAlarm", "ThrottleAlarm", "DeadLetterAlarm")
+        for alarm in [resource(name)]
+    }
+    assert bars == {
+        "ErrorAlarm": ("rate", 1, "GreaterThanThreshold"),
+        "SlowAlarm": ("Duration", 30000, "GreaterThanThreshold"),
+        "ConcurrencyAlarm": ("ConcurrentExecutions", {"Ref": "ConcurrencyAlarmAt"}, "GreaterThanThreshold"),
+        "ThrottleAlarm": ("Throttles", 0, "GreaterThanThreshold"),
+        "DeadLetterAlarm": ("ApproximateNumberOfMessagesVisible", 0, "GreaterThanThreshold"),
+    }
+    assert resource("SlowAlarm")["ExtendedStatistic"] == "p95"
+    assert resource("FunctionLog")["RetentionInDays"] == {"Ref": "LogRetentionDays"}
+
+
+def test_the_schedule_calls_what_the_handler_knows() -> None:
+    """EventBridge sweeps every five minutes, with the input that the handler takes for a sweep."""
+    schedule = resource("Function")["Events"]["Sweep"]["Properties"]
+    assert (schedule["Schedule"], json.loads(schedule["Input"])) == ("rate(5 minutes)", {"de_agent": "sweep"})
+    slack = resource("Function")["Events"]["Slack"]["Properties"]
+    assert (slack["Path"], slack["Method"]) == ("/slack/events", "POST")
+
+
 @pytest.mark.parametrize("environment", ["test", "prod"])
 def test_both_environments_are_configured(environment: str) -> None:
     """samconfig.toml names only parameters of the template; test posts to its own channel."""
@@ -128,16 +172,38 @@ def test_both_environments_are_configured(environment: str) -> None:
     assert given["Environment"] == environment
     assert f'stack_name = "de-agent-{environment}"' in section
     assert environment == "prod" or given["SlackChannel"] == "#de-agent-test"
+    defaults = {name: str(values.get("Default")) for name, values in iam_policies.template()["Parameters"].items()}
+    limit, alarm = (int((defaults | given)[name]) for name in ("ReservedConcurrency", "ConcurrencyAlarmAt"))
+    assert alarm == 0.8 * limit
 
 
 def test_slack_is_asked_for_no_more_than_is_used() -> None:
-    """The scopes are the five that the calls need; the events are those that are listened to."""
+    """The scopes are those of the methods that are called and of the events that are listened to."""
     manifest = yaml.safe_load((DEPLOYMENT / "slack_manifest.yaml").read_text())
-    scopes = {"app_mentions:read", "channels:history", "chat:write", "chat:write.public", "reactions:read"}
-    assert set(manifest["oauth_config"]["scopes"]["bot"]) == scopes
     subscribed = manifest["settings"]["event_subscriptions"]
-    assert subscribed["bot_events"] == ["app_mention", "reaction_added", "reaction_removed"]
+    code = "".join(path.read_text() for path in (ROOT / "airflow_de_agent").rglob("*.py"))
+    methods = set(re.findall(r'"((?:chat|conversations|views|reactions|users|auth|files|team)\.\w+)"', code))
+    assert methods <= set(SCOPES), methods
+    used = {SCOPES[name] for name in (*methods, *subscribed["bot_events"])} - {""}
+    assert set(manifest["oauth_config"]["scopes"]["bot"]) == used | {"chat:write.public"}  # where nobody invited it
+    assert set(subscribed["bot_events"]) == set(re.findall(r'"(app_mention|reaction_\w+)"', code))
     assert subscribed["request_url"] == manifest["settings"]["interactivity"]["request_url"]
+
+
+def test_lambda_local_serves_the_function_over_http() -> None:
+    """What `make lambda-local` runs answers the challenge to a plain curl."""
+    assert "-m deployment.local_lambda --port" in (ROOT / "Makefile").read_text()
+    challenge = ROOT / "tests" / "verification_challenge.json"
+    command = [sys.executable, "-m", "deployment.local_lambda", "--port", "0"]
+    with subprocess.Popen(command, cwd=ROOT, env={"PATH": os.environ["PATH"]}, stdout=subprocess.PIPE, text=True) as it:
+        assert it.stdout is not None
+        try:
+            address = it.stdout.readline().split()[-1]
+            with urllib.request.urlopen(address, challenge.read_bytes()) as answer:  # with curl's content type
+                said = json.loads(answer.read())
+        finally:
+            it.terminate()
+    assert said["challenge"] == json.loads(challenge.read_text())["challenge"]
 
 
 def test_the_package_needs_neither_airflow_nor_sqlalchemy() -> None:

@@ -24,7 +24,7 @@ from airflow_de_agent.core.incident import Incident
 from deployment import local_lambda
 from deployment.sign_sample import sample, signed
 from tests import aws_servers, slack_server
-from tests.test_render import RECORD
+from tests.test_render import RECORD, check_snapshot
 from tests.test_tools import put_log
 
 aws, mwaa = aws_servers.aws, aws_servers.mwaa
@@ -32,6 +32,7 @@ aws, mwaa = aws_servers.aws, aws_servers.mwaa
 pytestmark = pytest.mark.filterwarnings("ignore:No application metrics")
 SECRET = "signing-" + "secret-of-the-tests"
 GROUP = "airflow-prod-3-Task"
+AT = dt.datetime(2026, 11, 22, 14, 44, 40, tzinfo=dt.timezone.utc)
 RUN = "manual__2026-11-22T14:44:35.008861+00:00"
 STREAM = f"dag_id=sales_etl/run_id={RUN.replace(':', '_')}/task_id=load.copy_orders/attempt=1.log"
 
@@ -146,8 +147,7 @@ def test_the_challenge_needs_the_token_or_a_signature(desk: Desk) -> None:
 
 def test_a_mention_is_answered_in_its_thread(desk: Desk) -> None:
     """Airflow and CloudWatch are asked, progress is shown, and one message holds the answer in the end."""
-    at = dt.datetime(2026, 11, 22, 14, 44, 40, tzinfo=dt.timezone.utc)
-    put_log(desk.aws.client("logs"), STREAM, ["Traceback (most recent call last):", "KeyError: 'order_id'"], GROUP, at)
+    put_log(desk.aws.client("logs"), STREAM, ["Traceback (most recent call last):", "KeyError: 'order_id'"], GROUP, AT)
     assert desk.mention("<@U0BOT> why did sales_etl fail?")[0] == 200
     (answer,) = desk.answers()
     assert "sales_etl.load.copy_orders failed" in answer["text"] and "order_id" in answer["text"]
@@ -251,6 +251,10 @@ def test_what_is_not_signed_and_fresh_is_refused(
         ("\0" * 10, 400),
         ("{}", 404),
         ("x" * 300_000, 413),
+        ('{"type": "event_callback", "event": null}', 400),
+        ('{"type": "event_callback", "event": {"type": "app_mention"}, "authorizations": "x"}', 400),
+        ("payload=" + urllib.parse.quote('{"type": "block_actions", "actions": []}'), 400),
+        ('{"type": "event_callback", "event": {"type": {}}}', 500),
     ],
 )
 def test_a_malformed_or_giant_body_does_no_harm(desk: Desk, body: str, status: int) -> None:
@@ -332,6 +336,7 @@ def test_a_cure_is_asked_for_and_noted(desk: Desk) -> None:
     incident = desk.incident()
     assert desk.button(render.FIXED_BY, incident.id)[0] == 200
     (view,) = [arguments["view"] for _, method, arguments in desk.slack.calls if method == "views.open"]
+    check_snapshot("form", {**view, "private_metadata": "…"})
     assert (view["private_metadata"], view["callback_id"]) == (incident.id, render.FIXED_BY)
     state = {"values": {"note": {"text": {"type": "plain_text_input", "value": "doubled the memory <!channel>"}}}}
     submitted = {"type": "view_submission", "user": {"id": "U1"}, "team": {"id": "T1"}, "token": "t",
@@ -397,6 +402,27 @@ def test_a_message_edited_away_is_no_obstacle(desk: Desk) -> None:
     desk.button(render.HELPFUL, incident.id)
     assert desk.function.wait()
     assert desk.store.incident(incident.id).helpful == 1
+
+
+def test_an_answer_whose_progress_was_deleted_is_posted_anew(desk: Desk) -> None:
+    """Who deletes the message that shows progress gets the answer all the same, once."""
+    put_log(desk.aws.client("logs"), STREAM, ["KeyError: 'order_id'"], GROUP, AT)
+    desk.slack.refuse = lambda method, arguments: {"error": "message_not_found"} if method == "chat.update" else None
+    desk.mention("why did sales_etl fail?")
+    assert sum("load.copy_orders failed" in message["text"] for message in desk.answers()) == 1
+    assert desk.function.lost == []
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_half_of_the_calls_denied_is_one_answer(desk: Desk, first: int) -> None:
+    """Whichever half it is, the person gets one answer, with what could be read and what could not."""
+    put_log(desk.aws.client("logs"), STREAM, ["KeyError: 'order_id'"], GROUP, AT)
+    desk.aws.misbehave("AccessDenied", every=2)
+    desk.aws.troubles[-1].seen = first
+    assert desk.mention("why did sales_etl fail?")[0] == 200
+    (answer,) = desk.answers()
+    assert "AccessDenied" in answer["text"] or "access denied" in json.dumps(answer["blocks"])
+    assert desk.function.lost == []
 
 
 @pytest.mark.parametrize("trouble", ["AccessDenied", "hang"])

@@ -65,7 +65,15 @@ class Conversation:
     def say(self, message: Message) -> None:
         """Post the reply, or replace what it says so far, also what a run that was cut off had said."""
         self._ts = self._ts or self.slack.said(self.channel, self.thread_ts, self.mark)
-        if self._ts:
-            self.slack.replace(message, self.channel, self._ts)
-        else:
+        if not (self._ts and self._replaced(message)):
             self._ts = self.slack.send(message, self.channel, self.thread_ts, self.mark)
+
+    def _replaced(self, message: Message) -> bool:
+        """Whether the reply was still there to be replaced; somebody may have deleted it."""
+        try:
+            self.slack.replace(message, self.channel, self._ts)
+        except SlackError as exc:
+            if "message_not_found" not in str(exc):
+                raise
+            return False
+        return True
