@@ -177,13 +177,14 @@ def _drain(arguments: argparse.Namespace, settings: Settings) -> int:
 
 
 def _sweep(arguments: argparse.Namespace, settings: Settings) -> int:
-    """Find what slipped through: entries left behind, messages not delivered, failures nobody told of."""
+    """Do what the clock asks for: failures nobody told of, messages not delivered, recoveries, the weekly report."""
     del arguments
     from airflow_de_agent import sweep
 
-    for line in sweep.run(settings):
+    swept = sweep.run(settings)
+    for line in swept.done:
         print(line)
-    return 0
+    return _failed("\n".join(swept.failed), 1) if swept.failed else 0
 
 
 def _eval_options(sub: argparse.ArgumentParser) -> None:

@@ -1,45 +1,114 @@
 """What slipped through: the clock that does not depend on a next failure.
 
-Spool entries whose drainer was killed, messages that Slack refused, and failed task instances of which nothing told.
+Spool entries whose drainer was killed, messages that Slack refused, failed task instances of which nothing told,
+incidents that are over, the report of the week. Each is a step of its own: one that cannot be taken stops no other.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import dataclasses
+import time
+from collections.abc import Callable, Iterator
 from importlib.util import find_spec
+from typing import Any
 
-from airflow_de_agent import drainer
+from airflow_de_agent import drainer, weekly
+from airflow_de_agent.bootstrap import Parts
+from airflow_de_agent.core.errors import DeAgentError, HostError, SettingsError
 from airflow_de_agent.core.failure import TaskFailure
+from airflow_de_agent.core.recovery import close_recovered
 from airflow_de_agent.settings import Settings
 from airflow_de_agent.spool import Spool
 
 SINCE_HOURS = 24
 
 
-def run(settings: Settings) -> list[str]:
-    """Sweep once; what was done, a line each.
+@dataclasses.dataclass
+class Swept:
+    """What a sweep did, and what it should have done and could not; a line each."""
+
+    done: list[str] = dataclasses.field(default_factory=list)
+    failed: list[str] = dataclasses.field(default_factory=list)
+
+
+def run(settings: Settings) -> Swept:
+    """Sweep once."""
+    swept = Swept()
+    parts = Parts(settings)
+    in_airflow = find_spec("airflow") is not None
+    steps: tuple[Callable[[Parts], Iterator[str]], ...] = (_missed, _recovered, _handed_on, _reported)
+    if not in_airflow:
+        swept.done.append("no Airflow here, so no task instances were looked for")
+        steps = (_worked_on, _reported)
+    for step in steps:
+        try:
+            swept.done += step(parts)
+        except (DeAgentError, OSError) as exc:
+            expected = isinstance(exc, HostError) and exc.by_design
+            lines = swept.done if expected else swept.failed
+            lines += [] if str(exc) in lines else [str(exc)]
+    return swept
+
+
+def _missed(parts: Parts) -> Iterator[str]:
+    """Put failures into the spool that nobody diagnosed; an entry for each run."""
+    from airflow_de_agent.airflow import callback, metadata
+
+    failures = metadata.recent_failures(SINCE_HOURS, parts.store().known)
+    by_run: dict[tuple[str, str], list[TaskFailure]] = {}
+    for failure in failures:
+        by_run.setdefault(failure.key[:2], []).append(failure)
+    for run_failures in by_run.values():
+        callback.record_run(run_failures)
+    yield f"{len(failures)} task instances failed within {SINCE_HOURS} hours and are not diagnosed yet; they will be"
+
+
+def _recovered(parts: Parts) -> Iterator[str]:
+    """Close what is over; the drainer shows it."""
+    from airflow_de_agent.airflow.metadata import Metadata
+
+    yield f"{len(close_recovered(parts.store(), Metadata(), time.time()))} incidents have recovered"
+
+
+def _handed_on(parts: Parts) -> Iterator[str]:
+    """Have the host's drainer work on the spool and on messages that are behind."""
+    from airflow_de_agent.airflow import callback
+
+    waiting = len(Spool(parts.settings.spool_path).pending())
+    callback.see_to_it(parts.settings, in_task=True)  # the sweep's own task, or a command: either may take its time
+    yield f"{waiting} entries were waiting and are worked on"
+
+
+def _worked_on(parts: Parts) -> Iterator[str]:
+    """Work on the spool here, where there is no Airflow."""
+    waiting = len(Spool(parts.settings.spool_path).pending())
+    drainer.drain_foreground(parts.settings)
+    yield f"{waiting} entries were waiting and are worked on"
+
+
+def _reported(parts: Parts) -> Iterator[str]:
+    """Post the report of the week where the configuration says."""
+    settings = parts.settings
+    if settings.report_channel and weekly.post(
+        parts.store(), lambda: _slack(settings), settings.report_channel, time.time()
+    ):
+        yield f"the report of the week was posted to {settings.report_channel}"
+
+
+def _slack(settings: Settings) -> Any:
+    """Slack, with the host's connection where there is a host.
 
     Raises:
-        OSError: the spool cannot be written to.
+        SettingsError: there is no token.
     """
-    spool = Spool(settings.spool_path)
-    in_airflow = find_spec("airflow") is not None
-    failures, said = _missed() if in_airflow else ([], ["no Airflow here, so no failed task instances were looked for"])
-    for failure in failures:
-        spool.put("run", {"failures": [failure.to_json()]})
-    waiting = len(spool.pending())
-    if in_airflow:
+    from airflow_de_agent.adapters.slack import Slack
+
+    connections = None
+    if find_spec("airflow") is not None:
         from airflow_de_agent.airflow import callback
 
-        callback.see_to_it(settings, in_task=True)
-    else:
-        drainer.drain_foreground(settings)
-    said.append(f"{len(failures)} task instances failed within {SINCE_HOURS} hours; those not diagnosed yet will be")
-    said.append(f"{waiting} entries were waiting and are worked on")
-    return said
-
-
-def _missed() -> tuple[Sequence[TaskFailure], list[str]]:
-    from airflow_de_agent.airflow import run_state
-
-    return run_state.recent_failures(SINCE_HOURS)
+        connections = callback.connections(settings)
+    messenger = Parts(settings, connections).messenger()
+    if not isinstance(messenger, Slack):
+        raise SettingsError("report_channel is set, but there is no Slack token to post the report with")
+    return messenger

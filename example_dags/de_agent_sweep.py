@@ -27,7 +27,10 @@ with DAG(
         from airflow_de_agent.airflow import compat
         from airflow_de_agent.sweep import run
 
-        for line in run(compat.settings()):
+        swept = run(compat.settings())
+        for line in swept.done:
             print(line)
+        if swept.failed:
+            raise RuntimeError("\n".join(swept.failed))
 
     sweep()

@@ -6,15 +6,18 @@ line have the ORM; an Airflow 3.0 scheduler-side listener has the run it is call
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import dataclasses
+import functools
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from airflow_de_agent.airflow import compat
-from airflow_de_agent.airflow.context import described, log_directory, log_path, now, tail, text_of
+from airflow_de_agent.airflow.context import described, log_directory, now, tail, text_of
 from airflow_de_agent.core.failure import TaskFailure, TaskKey, TaskState
 
 _LOG_CHARACTERS = 1_000_000
+_Make = Callable[[], TaskFailure]
 
 
 def failures_of_run(context: Mapping[str, Any]) -> list[TaskFailure] | None:
@@ -43,15 +46,17 @@ def _states_can_be_asked() -> bool:
     return "GetTaskStates" in names
 
 
-def _sdk_failures(dag: Any, run_id: str, states: Mapping[str, Any]) -> list[tuple[TaskState, TaskFailure]]:
-    found = []
+def _sdk_failures(dag: Any, run_id: str, states: Mapping[str, Any]) -> Iterator[tuple[TaskState, _Make]]:
     for name, state in states.items():
         task_id, map_index = _split(name, dag.task_dict)
-        task = dag.task_dict.get(task_id)
-        try_number, known = _last_try(TaskKey(dag.dag_id, run_id, task_id, map_index), task)
-        key = TaskKey(dag.dag_id, run_id, task_id, map_index, try_number)
-        found.append((TaskState(task_id, text_of(state), map_index), _poor(key, task, try_is_known=known)))
-    return found
+        key = TaskKey(dag.dag_id, run_id, task_id, map_index)
+        made = functools.partial(_of_last_try, key, dag.task_dict.get(task_id))
+        yield TaskState(task_id, text_of(state), map_index), made
+
+
+def _of_last_try(key: TaskKey, task: Any) -> TaskFailure:
+    try_number, known = _last_try(key, task)
+    return _poor(key._replace(try_number=try_number), task, try_is_known=known)
 
 
 def _split(name: str, tasks: Mapping[str, Any]) -> tuple[str, int]:
@@ -76,34 +81,36 @@ def _attempt(path: Path) -> int:
 
 def _poor(key: TaskKey, task: Any, **known: Any) -> TaskFailure:
     """A failure of which no callback told; its log is read by whoever diagnoses it."""
-    base = compat.option("logging", "base_log_folder")
-    path = str(log_directory(base, key) / f"attempt={key.try_number}.log") if base else ""
-    values = {"failed_at": now(), "source": "run", "log_path": path, **described(task, compat.host_redact()), **known}
+    about = described(task, compat.host_redact())
+    values = {"failed_at": now(), "source": "run", "log_path": _log_file(key), **about, **known}
     return TaskFailure(key=key, **values)
 
 
-def _with_states(found: Iterable[tuple[TaskState, TaskFailure]]) -> list[TaskFailure]:
-    """The failed ones, each with the states of all."""
-    import dataclasses
+def _log_file(key: TaskKey) -> str:
+    base = compat.option("logging", "base_log_folder")
+    return str(log_directory(base, key) / f"attempt={key.try_number}.log") if base else ""
 
+
+def _with_states(found: Iterable[tuple[TaskState, _Make]]) -> list[TaskFailure]:
+    """The failed ones, each with the states of all; nothing is made of those that did not fail."""
     found = list(found)
     states = tuple(state for state, _ in found)
+    failed = [(state, make()) for state, make in found if state.state == "failed"]
     return [
         dataclasses.replace(failure, run_state=states, failed_at=state.end_date or failure.failed_at)
-        for state, failure in found
-        if state.state == "failed"
+        for state, failure in failed
     ]
 
 
 def _failures_by_orm(run_id: str, dag: Any) -> list[TaskFailure]:
-    with _session() as session:
+    with session_of_host() as session:
         rows = _task_instances(session, dag.dag_id, run_id)
         return failures_of_rows(rows, getattr(dag, "task_dict", {}))
 
 
 def failures_of_rows(rows: Iterable[Any], tasks: Mapping[str, Any]) -> list[TaskFailure]:
     """The failed ones among ORM task instances of one run."""
-    return _with_states([(_state(row), _of_row(row, tasks.get(row.task_id), "run")) for row in rows])
+    return _with_states((_state(row), functools.partial(of_row, row, tasks.get(row.task_id), "run")) for row in rows)
 
 
 def _state(row: Any) -> TaskState:
@@ -117,8 +124,10 @@ def _state(row: Any) -> TaskState:
     )
 
 
-def _of_row(row: Any, task: Any, source: str) -> TaskFailure:
-    key = TaskKey(row.dag_id, row.run_id, row.task_id, row.map_index, row.try_number)
+def of_row(row: Any, task: Any, source: str) -> TaskFailure:
+    """A task instance of the metadata database as a failure, with what `task` tells where it is known."""
+    # one that failed before its first try began has none in the database, and the first for its callback
+    key = TaskKey(row.dag_id, row.run_id, row.task_id, row.map_index, max(row.try_number, 1))
     values: dict[str, Any] = {"operator": text_of(row.operator), "max_tries": row.max_tries}
     return _poor(
         key,
@@ -127,7 +136,6 @@ def _of_row(row: Any, task: Any, source: str) -> TaskFailure:
         failed_at=text_of(row.end_date or row.start_date),
         start_date=text_of(row.start_date),
         hostname=text_of(row.hostname),
-        log_path=log_path(row),
         **({} if task is None else described(task, compat.host_redact())) | values,
     )
 
@@ -140,7 +148,8 @@ def _task_instances(session: Any, dag_id: str, run_id: str) -> list[Any]:
     return list(session.scalars(select(TaskInstance).where(*where)).all())
 
 
-def _session() -> Any:
+def session_of_host() -> Any:
+    """A session on the metadata database, as a context manager."""
     from airflow.utils.session import create_session
 
     return create_session()
@@ -154,19 +163,15 @@ def task_failure(
     For the API server, the web server and the command line. Without `try_number` it is the latest try. The log is
     read through the host where it is not a file here, as it may be remote.
     """
-    import dataclasses
-
-    with _session() as session:
+    with session_of_host() as session:
         rows = _task_instances(session, dag_id, run_id)
         row = next((r for r in rows if r.task_id == task_id and r.map_index == map_index), None)
         if row is None:
             return None
-        failure = _of_row(row, _serialized(dag_id, session).get(task_id), source)
+        failure = of_row(row, _serialized(dag_id, session).get(task_id), source)
         if try_number is not None:
             key = failure.key._replace(try_number=try_number)
-            base = compat.option("logging", "base_log_folder")
-            path = str(log_directory(base, key) / f"attempt={try_number}.log") if base else ""
-            failure = dataclasses.replace(failure, key=key, log_path=path)
+            failure = dataclasses.replace(failure, key=key, log_path=_log_file(key))
         text = "" if Path(failure.log_path).is_file() else _log_text(row, failure.key.try_number)
     state = next(_state(r) for r in rows if r.task_id == task_id and r.map_index == map_index)
     return dataclasses.replace(
@@ -175,30 +180,6 @@ def task_failure(
         run_state=tuple(_state(r) for r in rows),
         log_tail=text or tail(failure.log_path, compat.host_redact()),
     )
-
-
-def recent_failures(hours: int) -> tuple[list[TaskFailure], list[str]]:
-    """Task instances that failed within so many hours, and what could not be looked at; without DAGs that opted out.
-
-    Task code of Airflow 3 has no database: from there nothing can be listed, and that is said.
-    """
-    import datetime
-
-    from airflow.models.dag import DagTag
-    from airflow.models.taskinstance import TaskInstance
-    from sqlalchemy import select
-
-    from airflow_de_agent.airflow.policy import OPT_OUT_TAG
-
-    out = select(DagTag.dag_id).where(DagTag.name == OPT_OUT_TAG)
-    since = datetime.datetime.now(datetime.timezone.utc) - datetime.timedelta(hours=hours)
-    where = (TaskInstance.state == "failed", TaskInstance.end_date >= since, TaskInstance.dag_id.not_in(out))
-    try:
-        with _session() as session:
-            rows = session.scalars(select(TaskInstance).where(*where).order_by(TaskInstance.end_date)).all()
-            return [_of_row(row, None, "sweep") for row in rows], []
-    except RuntimeError as exc:
-        return [], [f"failed task instances could not be listed: {exc}"]
 
 
 def _serialized(dag_id: str, session: Any) -> Mapping[str, Any]:
