@@ -54,7 +54,7 @@ def ensure_running(spool: Spool, handover: Callable[[], Mapping[str, Any]]) -> s
 
 
 def _backing_off(directory: Path) -> bool:
-    """Note this start; True when earlier ones died before their loop and it is too soon for another."""
+    """Note this start; True when earlier ones died in their first round and it is too soon for another."""
     marker = directory / ".starting"
     failures, age = 0, 0.0
     with contextlib.suppress(OSError, ValueError):
@@ -116,17 +116,19 @@ def drain(spool: Spool, intake: Work, lock: int, deadline: float = math.inf) -> 
     held: int | None = lock
     while held is not None:
         try:
-            _until_idle(intake, deadline)
+            _until_idle(spool, intake, deadline)
         finally:
             os.close(held)
         go_on = intake.has_news() and not intake.tired and time.monotonic() < deadline
         held = spool.take_lock() if go_on else None
 
 
-def _until_idle(intake: Work, deadline: float) -> None:
+def _until_idle(spool: Spool, intake: Work, deadline: float) -> None:
     last_work = time.monotonic()
     while time.monotonic() < deadline and not intake.tired:
-        if intake.work():
+        worked = intake.work()
+        (spool.directory / ".starting").unlink(missing_ok=True)  # a round went well: this start was none of the bad
+        if worked:
             last_work = time.monotonic()
             continue
         time.sleep(POLL_SECONDS)
@@ -174,7 +176,6 @@ def main(argv: list[str]) -> int:
     spool, lock = Spool(Path(argv[0])), int(argv[1])
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     intake = _intake(json.loads(sys.stdin.readline()))
-    (spool.directory / ".starting").unlink(missing_ok=True)
     drain(spool, intake, lock)
     return 0
 

@@ -30,7 +30,8 @@ _LEFTOVER_SECONDS = 600
 class Entry(NamedTuple):
     """An entry by its file.
 
-    `kind` is ``task`` (one failed try), ``run`` (a failed DAG run) or ``deep`` (a try to be looked at more deeply).
+    `kind` is ``task`` (one failed try), ``run`` (a failed DAG run) or ``deep`` (a try to be looked at more deeply,
+    which bears the time of the entry that told of it).
     """
 
     path: Path
@@ -45,14 +46,15 @@ class Spool:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
 
-    def put(self, kind: str, payload: Mapping[str, Any]) -> Path:
-        """Write one entry.
+    def put(self, kind: str, payload: Mapping[str, Any], *, since: float | None = None) -> Path:
+        """Write one entry; `since` is the time it bears (seconds of the epoch), now where none is given.
 
         Raises:
             OSError: the directory cannot be written to, or is full.
         """
         self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-        name = f"{time.time_ns()}-{os.urandom(4).hex()}.{kind}.0.json"
+        stamp = time.time_ns() if since is None else int(since * 1e9)
+        name = f"{stamp:019}-{os.urandom(4).hex()}.{kind}.0.json"
         return self._write(self.directory / name, payload)
 
     def rewrite(self, entry: Entry, payload: Mapping[str, Any]) -> None:
