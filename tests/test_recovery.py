@@ -14,13 +14,16 @@ from airflow_de_agent import weekly
 from airflow_de_agent.adapters.console import Console
 from airflow_de_agent.adapters.slack import Slack
 from airflow_de_agent.adapters.sql_store import SqlStore
-from airflow_de_agent.core.errors import SlackError
+from airflow_de_agent.aws.mwaa_instances import MwaaInstances
+from airflow_de_agent.aws.mwaa_rest import MwaaRest
+from airflow_de_agent.core.errors import HostError, SlackError
 from airflow_de_agent.core.failure import TaskKey
 from airflow_de_agent.core.incident import Joined
 from airflow_de_agent.core.recovery import Seen, close_recovered, moment, over
-from tests import airflow_host, slack_server
+from tests import airflow_host, aws_servers, slack_server
 from tests.store_contract import HOUR, NOW, key, record
 
+aws, mwaa = aws_servers.aws, aws_servers.mwaa
 DAY = 24 * HOUR
 
 
@@ -126,6 +129,30 @@ def test_a_thousand_mapped_tasks_recover_together(store: SqlStore) -> None:
     cured = [seen(1, "success", map_index=n) for n in range(1000)]
     assert close_recovered(store, Rows([seen(1, "failed", map_index=0), *cured[1:]]), FAILED.at + 60) == []
     assert [incident.count for incident in close_recovered(store, Rows(cured), FAILED.at + 60)] == [1000]
+
+
+@pytest.mark.parametrize(("environment", "version"), [("prod-2", "v1"), ("prod-3", "v2")])
+def test_airflow_on_mwaa_tells_of_both_kinds_of_recovery(
+    environment: str, version: str, aws: aws_servers.AwsServer, mwaa: aws_servers.MwaaApi
+) -> None:
+    """By the REST API of either major: a later run's success counts, then the task instance's own."""
+    rows = mwaa.captured[version]["task_instances"]
+    failed = next(row for row in rows if row["state"] == "failed")
+    task_key = TaskKey(failed["dag_id"], failed["dag_run_id"], failed["task_id"], failed["map_index"])
+    joined = [Joined(task_key, moment(failed["end_date"]) or 0.0)]
+    host = MwaaInstances(MwaaRest(aws.client("mwaa"), environment, time.monotonic() + 30))
+    assert not over(joined, host)
+    date = {"v1": "execution_date", "v2": "logical_date"}[version]
+    next_day = {"dag_run_id": "next", "state": "success", date: "2026-11-23T03:00:00Z"}
+    rows.append(failed | next_day | {"end_date": "2026-11-23T03:01:00.123456Z"})
+    assert over(joined, host)
+    rows[-1]["state"] = "skipped"
+    assert not over(joined, host)
+    failed["state"] = "success"
+    assert over(joined, host)
+    mwaa.rest_status["/dags/~/dagRuns/~/taskInstances/list"] = 403
+    with pytest.raises(HostError, match="Viewer"):
+        over(joined, host)
 
 
 @pytest.mark.parametrize(
