@@ -14,7 +14,8 @@ from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
-from airflow_de_agent.core.agent import Agent, Posted, StoreAway
+from airflow_de_agent.core.agent import Agent, StoreAway
+from airflow_de_agent.core.delivery import Posted
 from airflow_de_agent.core.failure import TaskFailure
 from airflow_de_agent.spool import Entry, Spool
 
@@ -42,6 +43,7 @@ class Intake:
     _looking: dict[str, tuple[Entry, TaskFailure, Future[Found]]] = dataclasses.field(default_factory=dict)
     _pool: ThreadPoolExecutor | None = None
     _deliver_after: float = 0.0
+    _telling: bool = False
     _born: float = dataclasses.field(default_factory=time.monotonic)
 
     def work(self) -> bool:
@@ -55,21 +57,22 @@ class Intake:
     @property
     def tired(self) -> bool:
         """Whether Slack refused our token: a drainer that is started anew gets a fresh one from the host."""
-        return self.agent.unauthorised and time.monotonic() - self._born > TIRED_SECONDS
+        return self.agent.delivery.unauthorised and time.monotonic() - self._born > TIRED_SECONDS
 
     def _delivered(self) -> bool:
         self._deliver_after = time.time() + DELIVER_SECONDS  # the store is asked for what is due
+        self._telling = False
         try:
-            return self.agent.deliver_due()
+            self._telling = self.agent.deliver_due()
         except Exception:  # one message that cannot be made must not end the drainer, and the next one
             self.agent.complain(f"messages could not be brought up to date:\n{traceback.format_exc()}")
             self._deliver_after = time.time() + RETRY_SECONDS
-            return False
+        return self._telling or self.agent.delivery.queued
 
     @property
     def busy(self) -> bool:
-        """Whether deeper looks are under way."""
-        return any(not look[2].done() or self._is_time(stem) for stem, look in self._looking.items())
+        """Whether deeper looks are under way, or messages wait for their second."""
+        return self._telling or any(not look[2].done() or self._is_time(stem) for stem, look in self._looking.items())
 
     def has_news(self) -> bool:
         """Whether there is an entry that was not tried yet."""

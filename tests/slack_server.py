@@ -23,10 +23,13 @@ BOT = {"user_id": "UBOT", "bot_id": "BBOT", "user": "de-agent", "team": "T", "te
 
 
 class SlackServer:
-    """`messages` are those that stand in the channels; `calls` all that was asked; `refused` what came too fast."""
+    """`written` is all that stands there, `messages` in channels and `replies` in threads; `calls` all that was asked.
+
+    `refused` is what came too fast; threads count as their channel.
+    """
 
     def __init__(self) -> None:
-        self.messages: list[dict[str, Any]] = []
+        self.written: list[dict[str, Any]] = []
         self.calls: list[tuple[float, str, dict[str, Any]]] = []
         self.refuse: Callable[[str, dict[str, Any]], dict[str, Any] | None] = lambda method, arguments: None
         self.per_second_and_channel: float | None = None
@@ -35,6 +38,14 @@ class SlackServer:
         self.url = ""
         self._lock = threading.Lock()
         self._last: dict[str, float] = {}
+
+    @property
+    def messages(self) -> list[dict[str, Any]]:
+        return [message for message in self.written if message.get("thread_ts", message["ts"]) == message["ts"]]
+
+    @property
+    def replies(self) -> list[dict[str, Any]]:
+        return [message for message in self.written if message.get("thread_ts", message["ts"]) != message["ts"]]
 
     def texts(self) -> list[str]:
         return [message["text"] for message in self.messages]
@@ -63,8 +74,9 @@ class SlackServer:
     def _too_fast(self, method: str, arguments: dict[str, Any]) -> bool:
         if self.per_second_and_channel is None or method != "chat.postMessage":
             return False
-        last, now = self._last.get(arguments["channel"], 0.0), time.monotonic()
-        self._last[arguments["channel"]] = now
+        channel = channel_id(arguments["channel"])
+        last, now = self._last.get(channel, 0.0), time.monotonic()
+        self._last[channel] = now
         return now - last < self.per_second_and_channel
 
     def _do(self, method: str, arguments: dict[str, Any]) -> dict[str, Any]:
@@ -85,10 +97,9 @@ class SlackServer:
     def _post(self, arguments: dict[str, Any]) -> dict[str, Any]:
         if _wrong(arguments):
             return {"ok": False, "error": "invalid_blocks"}
-        named = arguments["channel"].startswith("#")
-        channel = "C" + arguments["channel"][1:].upper().replace("-", "") if named else arguments["channel"]
+        channel = channel_id(arguments["channel"])
         message = {**arguments, "channel": channel, "ts": f"{time.time():.6f}", "user": BOT["user_id"], **_BOT_MARK}
-        self.messages.append(message)
+        self.written.append(message)
         return {"channel": channel, "ts": message["ts"]}
 
     def _update(self, arguments: dict[str, Any]) -> dict[str, Any]:
@@ -101,11 +112,11 @@ class SlackServer:
         return {"ok": False, "error": "message_not_found"}
 
     def _delete(self, arguments: dict[str, Any]) -> dict[str, Any]:
-        self.messages = [m for m in self.messages if m["ts"] != arguments["ts"]]
+        self.written = [m for m in self.written if m["ts"] != arguments["ts"]]
         return {}
 
     def _history(self, arguments: dict[str, Any]) -> dict[str, Any]:
-        top = [m for m in self._of(arguments["channel"]) if m.get("thread_ts", m["ts"]) == m["ts"]]
+        top = [m for m in self.messages if m["channel"] == arguments["channel"]]
         return {"messages": top[::-1][: int(arguments.get("limit", 100))]}
 
     def _replies(self, arguments: dict[str, Any]) -> dict[str, Any]:
@@ -116,14 +127,19 @@ class SlackServer:
         return {"view": {"id": "V1", **arguments["view"]}}
 
     def _of(self, channel: str) -> list[dict[str, Any]]:
-        return [m for m in self.messages if m["channel"] == channel]
+        return [m for m in self.written if m["channel"] == channel]
 
     def say(self, channel: str, text: str, thread_ts: str = "", user: str = "U1") -> str:
         """A person's message in a channel; its timestamp."""
         ts = f"{time.time():.6f}"
         thread = {"thread_ts": thread_ts} if thread_ts else {}
-        self.messages.append({"channel": channel, "text": text, "ts": ts, "user": user, **thread})
+        self.written.append({"channel": channel, "text": text, "ts": ts, "user": user, **thread})
         return ts
+
+
+def channel_id(channel: str) -> str:
+    """The id of a channel that is given by its name or its id."""
+    return "C" + channel[1:].upper().replace("-", "") if channel.startswith("#") else channel
 
 
 _BOT_MARK = {"bot_id": BOT["bot_id"]}

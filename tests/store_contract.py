@@ -150,10 +150,11 @@ class StoreContract:
     def test_one_owner_posts_the_message(self, store: Store) -> None:
         """Only one owner may post; its successor is told to look first; nobody posts twice."""
         incident = store.add(record(key()), window=HOUR)
-        assert store.begin_post(incident.id, owner="a", now=NOW, stale_after=120) == "first"
-        assert store.begin_post(incident.id, owner="b", now=NOW + 1, stale_after=120) == "no"
+        assert store.begin_post(incident.id, owner="a", now=NOW, stale_after=120, channel="#sales") == "first"
+        assert store.begin_post(incident.id, owner="b", now=NOW + 1, stale_after=120, channel="#other") == "no"
         assert store.begin_post(incident.id, owner="a", now=NOW + 2, stale_after=120) == "again"
-        assert store.begin_post(incident.id, owner="b", now=NOW + 200, stale_after=120) == "again"
+        assert store.begin_post(incident.id, owner="b", now=NOW + 200, stale_after=120, channel="#other") == "again"
+        assert (store.incident(incident.id).channel, store.incident(incident.id).message_ts) == ("#sales", "")
         store.shown(incident.id, revision=1, channel="C1", message_ts="1.2")
         assert store.begin_post(incident.id, owner="b", now=NOW + 999, stale_after=120) == "no"
 

@@ -237,10 +237,7 @@ def test_a_store_that_goes_away_does_not_make_the_model_answer_twice(desk: Desk,
     agent = dataclasses.replace(parts.agent(), open_store=lambda: store)
     work = intake.Intake(desk.spool, agent, look, 0.0, 5.0)  # type: ignore[arg-type]
     desk.put(failure())
-    for _ in range(9):
-        work.work()
-        time.sleep(0.05)
-    assert not work.busy
+    desk.wait(lambda: not work.work() and not work.busy)
     moved.touch()
     desk.wait(lambda: work.work() and not desk.spool.pending())
     assert len(asked) == 1

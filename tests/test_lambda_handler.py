@@ -57,7 +57,7 @@ class Desk:
     def sample(self, text: str) -> dict[str, Any]:
         """A mention that stands in the channel."""
         event = sample(text, "C1")
-        self.slack.messages.append(
+        self.slack.written.append(
             json.loads(event["body"])["event"] | {"thread_ts": json.loads(event["body"])["event"]["ts"]}
         )
         return event
@@ -94,7 +94,7 @@ class Desk:
     def answers(self) -> list[dict[str, Any]]:
         """What the companion said, when it is done."""
         assert self.function.wait()
-        return [m for m in self.slack.messages if m.get("metadata", {}).get("event_type") == "de_agent_reply"]
+        return [m for m in self.slack.replies if m.get("metadata", {}).get("event_type") == "de_agent_reply"]
 
 
 def forget() -> None:
@@ -398,7 +398,7 @@ def test_slack_down_for_a_while_gets_the_answer_once(desk: Desk) -> None:
 def test_a_message_edited_away_is_no_obstacle(desk: Desk) -> None:
     """A vote counts though the message it was given on is gone."""
     incident = desk.incident()
-    desk.slack.messages.clear()
+    desk.slack.written.clear()
     desk.button(render.HELPFUL, incident.id)
     assert desk.function.wait()
     assert desk.store.incident(incident.id).helpful == 1
@@ -459,7 +459,7 @@ def test_the_sweep_delivers_and_closes(desk: Desk) -> None:
     assert lambda_handler.handler(event, local_lambda.Context()) == {"recovered": 0, "delivered": 0, "reports": 0}
     closed = next(m for m in desk.slack.messages if m["ts"] == ts)
     assert closed["blocks"][0]["text"]["text"].startswith(":white_check_mark: *Recovered after")
-    assert any("Recovered after" in m["text"] for m in desk.slack.messages if m.get("thread_ts") == ts)
+    assert any("Recovered after" in m["text"] for m in desk.slack.replies if m["thread_ts"] == ts)
     assert desk.store.incident(waiting.id).message_ts
 
 

@@ -10,10 +10,11 @@ import pytest
 from sqlalchemy import create_engine, text
 
 from airflow_de_agent.adapters.console import Console
-from airflow_de_agent.adapters.slack import Slack
+from airflow_de_agent.adapters.slack_thread import SlackThread
 from airflow_de_agent.adapters.sql_store import SqlStore
 from airflow_de_agent.core import render
 from airflow_de_agent.core.agent import Agent, StoreAway
+from airflow_de_agent.core.delivery import Delivery
 from airflow_de_agent.core.errors import StoreError
 from airflow_de_agent.core.evidence import Evidence
 from airflow_de_agent.core.failure import CapturedException, Frame, TaskFailure, TaskKey
@@ -43,14 +44,22 @@ def storm() -> list[TaskFailure]:
 
 
 def agent(slack: slack_server.SlackServer, store: SqlStore) -> Agent:
+    messenger = SlackThread(slack_server.TOKEN, "#oncall", slack.url, Console(lambda text: None))
     return Agent(
         open_store=lambda: store,
         read_log=lambda failure: Evidence.unavailable("task_log", "it has no file on this host."),
-        messenger=Slack(slack_server.TOKEN, "#oncall", slack.url, Console(lambda text: None)),
+        delivery=Delivery(messenger, time.time, lambda text: None, "host"),
         clock=time.time,
         complain=lambda text: None,
         owner="host",
     )
+
+
+def told_all(tells: Agent) -> None:
+    """Let the agent tell all that it has to tell."""
+    until = time.monotonic() + 60
+    while tells.deliver_due() and time.monotonic() < until:
+        time.sleep(0.1)
 
 
 def test_a_storm_is_two_messages(slack: slack_server.SlackServer, tmp_path: Path) -> None:
@@ -60,21 +69,18 @@ def test_a_storm_is_two_messages(slack: slack_server.SlackServer, tmp_path: Path
     tells = agent(slack, store)
     for failure in storm():
         tells.handle(failure)
-    until = time.monotonic() + 60
-    while store.undelivered() and time.monotonic() < until:
-        tells.deliver_due()
-        time.sleep(0.1)
+    told_all(tells)
     first_lines = sorted(text.partition("\n")[0] for text in slack.texts())
     assert len(first_lines) == 2
     assert sum(f"and {MANY - 1:,} more task instances" in line for line in first_lines) == 1
     assert sum(f"and {FEW - 1} more task instances" in line for line in first_lines) == 1
-    edits: dict[str, list[float]] = {}
-    for at, method, arguments in slack.calls:
-        if method == "chat.update":
-            edits.setdefault(arguments["ts"], []).append(at)
-    for times in edits.values():
-        assert all(later - earlier > 0.9 for earlier, later in itertools.pairwise(times))
+    written = [at for at, method, _ in slack.calls if method in ("chat.postMessage", "chat.update")]
+    assert all(later - earlier > 0.9 for earlier, later in itertools.pairwise(written))
     assert slack.refused == []
+    for message in slack.messages:
+        thread = [reply["text"] for reply in slack.replies if reply["thread_ts"] == message["ts"]]
+        assert 1 <= len(thread) <= 6
+        assert [text for text in thread if "Proof" in text] == thread[:1]
 
 
 @pytest.mark.parametrize("refused", [{"error": "missing_scope"}, {"status": 429, "error": "ratelimited"}])
@@ -83,7 +89,7 @@ def test_a_message_is_noted_where_the_channel_cannot_be_read(
 ) -> None:
     """A post after a post that failed counts, though Slack lets nobody look for the former one."""
     slack.refuse = lambda method, arguments: dict(refused) if method == "conversations.history" else None
-    messenger = Slack(slack_server.TOKEN, "#oncall", slack.url, Console(lambda text: None))
+    messenger = SlackThread(slack_server.TOKEN, "#oncall", slack.url, Console(lambda text: None))
     message = render.Message("a text", (), "i1")
     channel, ts = messenger.post(message, "", look_first=True)
     assert [(m["channel"], m["ts"]) for m in slack.messages] == [(channel, ts)]
@@ -109,8 +115,7 @@ def test_a_store_that_goes_away_after_the_post_is_no_second_message(
     assert len(slack.messages) == 1
     store.is_away = False
     tells.handle(one, posted=caught.value.posted)
-    time.sleep(1.1)
-    tells.deliver_due()
+    told_all(tells)
     assert store.undelivered() == []
     assert len(slack.messages) == 1
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from airflow_de_agent.core.render import Message
+from airflow_de_agent.core.thread import DETAILS
 
 CHANNEL = "console"
 
@@ -19,6 +20,16 @@ class Console:
         """Print a message."""
         self._write(message.text)
         return CHANNEL, message.incident_id
+
+    def reply(self, message: Message, channel: str, message_ts: str, *, mark: str, look_first: bool = False) -> str:
+        """Print what a thread would tell; not the details, as the message was printed with them."""
+        if mark != DETAILS:
+            self._write(message.text)
+        return message_ts
+
+    def is_free(self, channel: str) -> bool:
+        """A terminal takes everything."""
+        return True
 
     def edit(self, message: Message, channel: str, message_ts: str) -> None:
         """Print what a message has become, by its first line."""

@@ -209,21 +209,26 @@ class DynamoDBStore(DynamoDBIncidents, DynamoDBMemory):
         incidents = [as_incident(values) for values in found]
         return sorted(incidents, key=lambda incident: incident.refused_at or 0.0)[:limit]
 
-    def begin_post(self, incident_id: str, *, owner: str, now: float, stale_after: float) -> PostTurn:
+    def begin_post(
+        self, incident_id: str, *, owner: str, now: float, stale_after: float, channel: str = ""
+    ) -> PostTurn:
         """See `Store.begin_post`."""
-        mine = (
-            "attribute_exists(pk) AND message_ts = :none"
-            " AND (attribute_not_exists(posting_at) OR #posting_by = :posting_by OR #posting_at < :stale)"
+        key, values = incident_key(incident_id), {"posting_by": owner, "posting_at": now}
+        absent = "attribute_exists(pk) AND message_ts = :none"
+        none, stale = {":none": ""}, {":stale": now - stale_after}
+        first = self._table.change(
+            key, values | {"channel": channel}, f"{absent} AND attribute_not_exists(posting_at)", none
         )
-        limits = {":none": "", ":stale": now - stale_after}
-        values = {"posting_by": owner, "posting_at": now}
-        try:
-            before = self._table.update(
-                self._table.change(incident_key(incident_id), values, mine, limits), ReturnValues="ALL_OLD"
-            )
-        except Overtaken:
-            return "no"
-        return "again" if "posting_at" in before else "first"
+        mine = f"{absent} AND (#posting_by = :posting_by OR #posting_at < :stale)"
+        again = self._table.change(key, values, mine, none | stale)
+        turns: tuple[tuple[PostTurn, Item], ...] = (("first", first), ("again", again))
+        for turn, write in turns:
+            try:
+                self._table.update(write)
+            except Overtaken:
+                continue
+            return turn
+        return "no"
 
     def shown(self, incident_id: str, *, revision: int, channel: str = "", message_ts: str = "") -> None:
         """See `Store.shown`."""

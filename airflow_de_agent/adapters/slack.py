@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 _TIMEOUT_SECONDS = 10
 PACE_SECONDS = 1.05
+FREE_SECONDS = 0.25  # so short a wait is none
 _UNAUTHORISED = {"invalid_auth", "not_authed", "account_inactive", "token_revoked", "token_expired"}
 _PASSING = {"ratelimited", "internal_error", "fatal_error", "service_unavailable", "request_timeout"}
 _EVENT = "de_agent_incident"
@@ -30,7 +31,8 @@ class Slack:
     def __init__(self, token: str, channel: str, base_url: str, fallback: console.Console) -> None:
         self._token, self._channel, self._base_url, self._fallback = token, channel, base_url, fallback
         self._client: WebClient | None = None
-        self._posted_at: dict[str, float] = {}
+        self._wrote_at: dict[str, float] = {}
+        self._ids: dict[str, str] = {}  # of channels by their names
 
     def post(self, message: Message, channel: str, *, look_first: bool) -> tuple[str, str]:
         """Post a message; its channel id and timestamp.
@@ -45,10 +47,10 @@ class Slack:
             self.edit(message, wanted, former)
             return wanted, former
         metadata = {"event_type": _EVENT, "event_payload": {"incident_id": message.incident_id}}
-        self._keep_pace(wanted)
         where = {"channel": wanted, "metadata": metadata, "unfurl_links": False}
         sent = self._written("chat.postMessage", message, where)
         posted, ts = str(sent["channel"]), str(sent["ts"])
+        self._ids[wanted], self._wrote_at[posted] = posted, time.monotonic()
         if look_first and (former := self._former(posted, message.incident_id, other_than=ts)):
             self._call("chat.delete", channel=posted, ts=ts)
             self.edit(message, posted, former)
@@ -62,8 +64,13 @@ class Slack:
         else:
             self._written("chat.update", message, {"channel": channel, "ts": message_ts})
 
+    def is_free(self, channel: str) -> bool:
+        """Whether a write to a channel would not have to wait."""
+        return channel == console.CHANNEL or self._wait(channel) <= FREE_SECONDS
+
     def _written(self, method: str, message: Message, where: dict[str, Any]) -> Any:
         """Write a message; by its text alone where Slack does not take its blocks, so that it is seen all the same."""
+        self._keep_pace(where["channel"])
         try:
             return self._call(method, text=message.fallback, blocks=list(message.blocks), **where)
         except SlackError as exc:
@@ -73,8 +80,12 @@ class Slack:
 
     def _keep_pace(self, channel: str) -> None:
         """Wait until Slack takes a further message in a channel: one a second, or it refuses."""
-        time.sleep(max(self._posted_at.get(channel, -PACE_SECONDS) + PACE_SECONDS - time.monotonic(), 0.0))
-        self._posted_at[channel] = time.monotonic()
+        time.sleep(self._wait(channel))
+        self._wrote_at[self._ids.get(channel, channel)] = time.monotonic()
+
+    def _wait(self, channel: str) -> float:
+        wrote_at = self._wrote_at.get(self._ids.get(channel, channel), -PACE_SECONDS)
+        return max(wrote_at + PACE_SECONDS - time.monotonic(), 0.0)
 
     def _former(self, channel_id: str, incident_id: str, other_than: str = "") -> str:
         """The timestamp of an earlier message of the incident, empty where there is none or it cannot be looked for."""

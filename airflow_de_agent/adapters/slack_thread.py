@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+from airflow_de_agent.adapters import console
 from airflow_de_agent.adapters.slack import Slack
 from airflow_de_agent.core.errors import SlackError
 from airflow_de_agent.core.render import Message
@@ -13,7 +14,7 @@ _EVENT = "de_agent_reply"
 
 
 class SlackThread(Slack):
-    """What the companion says.
+    """What is told in threads, and what the companion says.
 
     Raises:
         SlackError: on every call, when Slack refuses or cannot be reached.
@@ -22,6 +23,13 @@ class SlackThread(Slack):
     def conversation(self, channel: str, thread_ts: str, mark: str) -> Conversation:
         """A reply in a thread, known by its `mark` (an event id), so that it is there once."""
         return Conversation(self, channel, thread_ts, mark)
+
+    def reply(self, message: Message, channel: str, message_ts: str, *, mark: str, look_first: bool = False) -> str:
+        """Write into a message's thread; the timestamp, with `look_first` that of a former reply of the same mark."""
+        if channel == console.CHANNEL:
+            return self._fallback.reply(message, channel, message_ts, mark=mark)
+        former = self.said(channel, message_ts, mark) if look_first else ""
+        return former or self.send(message, channel, message_ts, mark)
 
     def send(self, message: Message, channel: str, thread_ts: str, mark: str) -> str:
         """Post a message in a thread; its timestamp. Text alone, where Slack does not like the blocks."""
@@ -77,3 +85,8 @@ class Conversation:
                 raise
             return False
         return True
+
+    def progress(self, message: Message) -> None:
+        """Say what is being done, unless that would mean waiting."""
+        if self.slack.is_free(self.channel):
+            self.say(message)

@@ -166,7 +166,9 @@ class SqlStore:
         order = (table.c.refused_at.is_not(None), table.c.refused_at, table.c.opened_at)
         return self._incident_rows(table.c.shown_revision < table.c.revision, order, limit)
 
-    def begin_post(self, incident_id: str, *, owner: str, now: float, stale_after: float) -> PostTurn:
+    def begin_post(
+        self, incident_id: str, *, owner: str, now: float, stale_after: float, channel: str = ""
+    ) -> PostTurn:
         """See `Store.begin_post`."""
         table = self._incidents
         with self._transaction() as db:
@@ -176,8 +178,9 @@ class SqlStore:
             fresh = row["posting_at"] is not None and row["posting_at"] >= now - stale_after
             if fresh and row["posting_by"] != owner:
                 return "no"
-            self._set(db, incident_id, posting_by=owner, posting_at=now)
-            return "first" if row["posting_at"] is None else "again"
+            again = row["posting_at"] is not None
+            self._set(db, incident_id, posting_by=owner, posting_at=now, channel=row["channel"] if again else channel)
+            return "again" if again else "first"
 
     def shown(self, incident_id: str, *, revision: int, channel: str = "", message_ts: str = "") -> None:
         """See `Store.shown`."""

@@ -1,23 +1,24 @@
 """The path of a failure, from a captured try to the message that tells of it.
 
 Rules kept here: a try is claimed before any work; a diagnosis is stored before it is shown, and shown even when it
-cannot be stored; what the store holds decides what is still to be shown, so that a killed drainer's successor goes on
-where it stopped; an incident has one message, posted once and edited in place.
+cannot be stored. How incidents become messages is `delivery`'s.
 """
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable, Sequence
-from typing import Literal, Protocol
+from typing import Literal
 
-from airflow_de_agent.core import offline, render
+from airflow_de_agent.core import offline
+from airflow_de_agent.core.delivery import Delivery, Posted
 from airflow_de_agent.core.diagnosis import Category, Diagnosis
-from airflow_de_agent.core.errors import SlackError, StoreError
+from airflow_de_agent.core.errors import StoreError
 from airflow_de_agent.core.evidence import Evidence
 from airflow_de_agent.core.failure import TaskFailure
 from airflow_de_agent.core.fingerprint import fingerprint
-from airflow_de_agent.core.incident import Incident, Record, Store
+from airflow_de_agent.core.incident import Record, Store
+from airflow_de_agent.core.plain import seconds_since
 from airflow_de_agent.core.signatures.signature import Signature
 
 # "leads": diagnosed, and it speaks for its incident; "joined": diagnosed, and another speaks for both
@@ -25,27 +26,6 @@ Outcome = Literal["leads", "joined", "duplicate", "held"]
 HISTORY_SECONDS = 7 * 86400
 BUNDLE_SECONDS = 30 * 86400
 CLAIM_STALE_SECONDS = 120.0
-EDIT_SECONDS = 1.0
-REFUSED_SECONDS = 300.0  # where waiting does not help, until a person has mended it
-
-
-class Messenger(Protocol):
-    """Where messages go. Both may raise `SlackError`."""
-
-    def post(self, message: render.Message, channel: str, *, look_first: bool) -> tuple[str, str]:
-        """Post a first message; its channel and timestamp. `look_first`: a former post may have gone unnoted."""
-
-    def edit(self, message: render.Message, channel: str, message_ts: str) -> None:
-        """Replace a message."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Posted:
-    """A message sent while the store was out of reach: kept with the entry, taken over when the store is back."""
-
-    fingerprint: str
-    channel: str
-    message_ts: str
 
 
 class StoreAway(Exception):
@@ -65,17 +45,13 @@ class Agent:
 
     open_store: Callable[[], Store]
     read_log: Callable[[TaskFailure], Iterable[bytes] | Evidence]
-    messenger: Messenger
+    delivery: Delivery
     clock: Callable[[], float]
     complain: Callable[[str], None]
     owner: str
     incident_seconds: float = 3600.0
     log_token_budget: int = 4000
     extra_rules: Sequence[Signature] = ()
-    buttons: bool = False
-    unauthorised: bool = False
-    _posted: dict[str, Posted] = dataclasses.field(default_factory=dict)
-    _not_before: dict[str, float] = dataclasses.field(default_factory=dict)
 
     def handle(self, failure: TaskFailure, *, again: bool = False, posted: Posted | None = None) -> Outcome:
         """Diagnose one try once (`again`: on request, anew) and tell of it.
@@ -84,7 +60,7 @@ class Agent:
             StoreAway: the diagnosis was sent but could not be stored.
         """
         if posted is not None:
-            self._posted[posted.fingerprint] = posted
+            self.delivery.remember(posted)
         try:
             store = self.open_store()
             outcome = self._claimed(store, failure, again)
@@ -113,8 +89,7 @@ class Agent:
         diagnosis = self._with_history(store, diagnosis, mark, failure)
         record = Record(failure, diagnosis, mark, self.clock())
         incident = store.add(record, join=cause.incident_id if cause else "", window=self.incident_seconds)
-        self._adopt(store, incident)
-        self.deliver(store, incident)
+        self.delivery.tell(store, self.delivery.adopt(store, incident))
         return "leads" if incident.lead_id == record.id else "joined"
 
     def replace(self, failure: TaskFailure, diagnosis: Diagnosis, bundle: str) -> None:
@@ -130,7 +105,7 @@ class Agent:
             first = store.find(failure.key)
             mark = first.fingerprint if first else ""
             diagnosis = self._with_history(store, diagnosis, mark, failure)
-            self.deliver(store, store.add(Record(failure, diagnosis, mark, now), window=self.incident_seconds))
+            self.delivery.tell(store, store.add(Record(failure, diagnosis, mark, now), window=self.incident_seconds))
         except StoreError as exc:
             raise StoreAway(str(exc), None) from exc
 
@@ -160,68 +135,22 @@ class Agent:
             if over and lead is not None and lead.failure.key != failure.key:
                 told = {"id": incident.id, "when": lead.failure.failed_at, "label": lead.failure.key.label}
                 similar.append(told | {"fixed_by": incident.fixed_by})
-        return dataclasses.replace(diagnosis, similar=tuple(similar), seconds=render.seconds_since(failure, now))
-
-    def deliver(self, store: Store, incident: Incident) -> None:
-        """Bring an incident's message up to its revision, if it is this owner's turn and not too soon."""
-        now = self.clock()
-        if now < self._not_before.get(incident.id, 0.0):
-            return
-        lead = store.get(incident.lead_id)
-        self._not_before[incident.id] = now + (REFUSED_SECONDS if lead is None else EDIT_SECONDS)
-        if lead is None:
-            return
-        message = render.message(lead, incident, buttons=self.buttons)
-        try:
-            if incident.message_ts:
-                self.messenger.edit(message, incident.channel, incident.message_ts)
-                store.shown(incident.id, revision=incident.revision)
-                return
-            turn = store.begin_post(incident.id, owner=self.owner, now=now, stale_after=CLAIM_STALE_SECONDS)
-            if turn != "no":
-                where = self.messenger.post(message, lead.failure.slack_channel, look_first=turn == "again")
-                self._posted[incident.fingerprint] = Posted(incident.fingerprint, *where)
-                store.shown(incident.id, revision=incident.revision, channel=where[0], message_ts=where[1])
-                del self._posted[incident.fingerprint]  # noted; else `_tell_without_store` would post it again
-        except SlackError as exc:
-            self._not_before[incident.id] = now + (REFUSED_SECONDS if exc.retry_after is None else exc.retry_after)
-            self.unauthorised = self.unauthorised or exc.unauthorised
-            self.complain(f"Slack did not take the message of incident {incident.id}: {exc}\n{message.text}")
+        return dataclasses.replace(diagnosis, similar=tuple(similar), seconds=seconds_since(failure, now))
 
     def deliver_due(self) -> bool:
-        """Bring the messages of all incidents up to date; whether there was anything to do."""
+        """Bring the messages of all incidents up to date; whether more is to do soon."""
         try:
-            store = self.open_store()
-            due = store.undelivered()
-            for incident in due:
-                self.deliver(store, incident)
+            return self.delivery.deliver_due(self.open_store())
         except StoreError as exc:
             self.complain(str(exc))
             return False
-        return any(self._not_before.get(incident.id, 0.0) <= self.clock() + EDIT_SECONDS for incident in due)
-
-    def _adopt(self, store: Store, incident: Incident) -> None:
-        """Take over a message that was sent while the store was away."""
-        posted = self._posted.pop(incident.fingerprint, None)
-        if posted and not incident.message_ts:
-            store.shown(incident.id, revision=0, channel=posted.channel, message_ts=posted.message_ts)
 
     def _tell_without_store(self, failure: TaskFailure) -> Posted | None:
-        """Send the diagnosis though it cannot be kept; once for each cause."""
+        """Send the diagnosis though it cannot be kept."""
         diagnosis, mark = self.diagnose(failure)
-        if mark in self._posted:
-            return self._posted[mark]
         now = self.clock()
-        diagnosis = dataclasses.replace(diagnosis, seconds=render.seconds_since(failure, now))
-        incident = Incident(failure.key.diagnosis_id, mark, failure.key.diagnosis_id, now, now)
-        try:
-            message = render.message(Record(failure, diagnosis, mark, now), incident, buttons=False)
-            channel, ts = self.messenger.post(message, failure.slack_channel, look_first=False)
-        except SlackError as exc:
-            self.complain(f"Slack did not take the diagnosis of {failure.key.label}: {exc}")
-            return None
-        self._posted[mark] = Posted(mark, channel, ts)
-        return self._posted[mark]
+        diagnosis = dataclasses.replace(diagnosis, seconds=seconds_since(failure, now))
+        return self.delivery.tell_without_store(Record(failure, diagnosis, mark, now))
 
 
 def _told_before(store: Store, failure: TaskFailure) -> bool:

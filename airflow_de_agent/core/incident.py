@@ -38,7 +38,8 @@ class Incident:
 
     `lead_id` is the diagnosis that speaks for all; `count` the task instances that joined. `revision` grows with each
     change worth showing, `shown_revision` is the one that the message shows. Times are Unix seconds; `message_ts` and
-    `channel` are Slack's, empty until posted. `helpful` and `not_helpful` count the people who said so,
+    `channel` are Slack's; until posted the one is empty, the other where it is to be posted. `helpful` and
+    `not_helpful` count the people who said so,
     `fixed_by` is what a person noted as the cure, `reopened` how often it came back after it was closed;
     `refused_at` is when Slack refused its message for good, None when it did not or has taken it since.
     """
@@ -127,8 +128,10 @@ class Store(Protocol):
     def undelivered(self, *, limit: int = 100) -> Sequence[Incident]:
         """Incidents whose message is absent or shows an older revision, oldest first; those refused come last."""
 
-    def begin_post(self, incident_id: str, *, owner: str, now: float, stale_after: float) -> PostTurn:
-        """Take the sole right to post an incident's first message.
+    def begin_post(
+        self, incident_id: str, *, owner: str, now: float, stale_after: float, channel: str = ""
+    ) -> PostTurn:
+        """Take the sole right to post an incident's first message; `channel` is kept the first time.
 
         ``no``: another owner took it, or it was posted; ``again``: somebody took it before and may have posted without
         noting it (this owner, or another more than `stale_after` seconds ago), so look before posting.
