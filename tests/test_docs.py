@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import configparser
 import dataclasses
-import json
 import re
 from pathlib import Path
 
@@ -16,6 +15,8 @@ from airflow_de_agent import cli
 from airflow_de_agent.core.diagnosis import Category
 from airflow_de_agent.core.plain import ACT, ELSEWHERE, RERUN, WAIT
 from airflow_de_agent.settings import Settings
+from docs import message_picture
+from tests.test_render import check_snapshot
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted(
@@ -148,28 +149,9 @@ def test_every_make_target_in_the_docs_exists(page: Path) -> None:
 
 
 def test_the_picture_of_the_slack_message_is_up_to_date() -> None:
-    """What the user guide shows as a message in Slack is the message that the snapshots hold."""
-    wanted = slack_picture()
-    assert wanted in read(ROOT / "docs" / "user_guide.md"), f"docs/user_guide.md, Read a message, lacks:\n{wanted}"
-
-
-def slack_picture() -> str:
-    """An incident's message as a quotation in Markdown."""
-    message = json.loads(read(ROOT / "tests" / "data" / "messages" / "incident_first.json"))
-    paragraphs = []
-    for block in message["blocks"]:
-        texts = [block["text"], *block.get("elements", ())] if "text" in block else block["elements"]
-        if block["type"] == "actions":
-            paragraphs.append(" ".join(f"<kbd>{button['text']['text']}</kbd>" for button in texts))
-        else:
-            paragraphs += [markdown(text["text"]) for text in texts]
-    return "\n>\n".join("> " + paragraph.replace("\n", "<br>\n> ") for paragraph in paragraphs)
-
-
-def markdown(mrkdwn: str) -> str:
-    """Slack's markup as Markdown's."""
-    text = re.sub(r"<([^|>]+)\|([^>]+)>", r"[\2](\1)", re.sub(r"\*([^*\n]+)\*", r"**\1**", mrkdwn))
-    return text.replace(":rotating_light:", "🚨").replace(":repeat:", "🔁")
+    """It shows what it was drawn from; after a change run docs/message_picture.py too, and look at docs/message.png."""
+    check_snapshot("picture", [message.blocks for message in message_picture.shown()])
+    assert b"PNG" in (ROOT / "docs" / "message.png").read_bytes()[:8]
 
 
 def test_the_glossary_explains_every_category_and_verdict() -> None:
