@@ -19,7 +19,7 @@ from airflow_de_agent.aws.mwaa_rest import MwaaRest
 from airflow_de_agent.core.errors import HostError, SlackError
 from airflow_de_agent.core.failure import TaskKey
 from airflow_de_agent.core.incident import Joined
-from airflow_de_agent.core.recovery import Seen, close_recovered, moment, over
+from airflow_de_agent.core.recovery import Seen, close_recovered, moment, recovered_at
 from tests import airflow_host, aws_servers, slack_server
 from tests.store_contract import HOUR, NOW, key, record
 
@@ -70,22 +70,24 @@ FAILED = Joined(key(), NOW + DAY + HOUR + 5)
 )
 def test_what_a_recovery_is(rows: list[Seen], is_over: bool) -> None:
     """The task instance itself succeeds, or a later run's after the failure; skipping is no success."""
-    assert over([FAILED], Rows(rows)) is is_over
+    assert (recovered_at([FAILED], Rows(rows)) is not None) is is_over
 
 
 def test_all_must_have_recovered() -> None:
     """One task instance of many that still fails keeps the incident open, in whatever DAG."""
     others = [Joined(key(map_index=n), FAILED.at) for n in range(3)]
     cured = [seen(1, "success", map_index=0), seen(1, "success", map_index=1), seen(1, "failed", map_index=2)]
-    assert not over(others, Rows(cured))
-    assert over(others, Rows([*cured, seen(2, "success", map_index=2)]))
-    assert not over([], Rows([]))
+    assert recovered_at(others, Rows(cured)) is None
+    last = seen(2, "success", map_index=2)
+    later_still = seen(3, "success", map_index=2)
+    assert recovered_at(others, Rows([*cured, last, later_still])) == last.end_date
+    assert recovered_at([], Rows([])) is None
 
 
 def test_a_failure_told_late_is_dated_by_airflow() -> None:
     """The next run succeeded before the sweep found the failure: it is over all the same."""
     found_late = Joined(key(), NOW + 3 * DAY)
-    assert over([found_late], Rows([seen(1, "failed"), seen(2, "success")]))
+    assert recovered_at([found_late], Rows([seen(1, "failed"), seen(2, "success")]))
 
 
 @pytest.fixture
@@ -100,7 +102,7 @@ def test_recovery_is_told_once_and_what_comes_back_is_the_same_incident(store: S
     assert close_recovered(store, host, FAILED.at + 1) == []
     host.rows.append(seen(2, "success", ended=FAILED.at + 60))
     (closed,) = close_recovered(store, host, FAILED.at + 100)
-    assert (closed.id, closed.closed_at) == (opened.id, FAILED.at + 100)
+    assert (closed.id, closed.closed_at) == (opened.id, FAILED.at + 60)  # when it succeeded, not when it was seen
     assert close_recovered(store, host, FAILED.at + 101) == []
     back = store.add(record(key(run_id="r3"), at=FAILED.at + 2 * HOUR), window=HOUR)
     assert (back.id, back.reopened, back.closed_at) == (opened.id, 1, None)
@@ -108,6 +110,13 @@ def test_recovery_is_told_once_and_what_comes_back_is_the_same_incident(store: S
     assert close_recovered(store, Rows(again), FAILED.at + 3 * HOUR) == []
     cured = [*host.rows, seen(3, "success", ended=FAILED.at + 4 * HOUR)]
     assert [incident.id for incident in close_recovered(store, Rows(cured), FAILED.at + 5 * HOUR)] == [opened.id]
+
+
+def test_what_was_marked_a_success_by_hand_is_over_when_it_is_seen(store: SqlStore) -> None:
+    """Airflow keeps the time of its failure as its end, which would be a recovery before the failure."""
+    store.add(record(key(), at=FAILED.at), window=HOUR)
+    (closed,) = close_recovered(store, Rows([seen(1, "success")]), FAILED.at + 100)
+    assert closed.closed_at == FAILED.at + 100
 
 
 def test_many_sweeps_close_once(postgres: str) -> None:
@@ -141,18 +150,18 @@ def test_airflow_on_mwaa_tells_of_both_kinds_of_recovery(
     task_key = TaskKey(failed["dag_id"], failed["dag_run_id"], failed["task_id"], failed["map_index"])
     joined = [Joined(task_key, moment(failed["end_date"]) or 0.0)]
     host = MwaaInstances(MwaaRest(aws.client("mwaa"), environment, time.monotonic() + 30))
-    assert not over(joined, host)
+    assert recovered_at(joined, host) is None
     date = {"v1": "execution_date", "v2": "logical_date"}[version]
     next_day = {"dag_run_id": "next", "state": "success", date: "2026-11-23T03:00:00Z"}
     rows.append(failed | next_day | {"end_date": "2026-11-23T03:01:00.123456Z"})
-    assert over(joined, host)
+    assert recovered_at(joined, host)
     rows[-1]["state"] = "skipped"
-    assert not over(joined, host)
+    assert recovered_at(joined, host) is None
     failed["state"] = "success"
-    assert over(joined, host)
+    assert recovered_at(joined, host)
     mwaa.rest_status["/dags/~/dagRuns/~/taskInstances/list"] = 403
     with pytest.raises(HostError, match="Viewer"):
-        over(joined, host)
+        recovered_at(joined, host)
 
 
 @pytest.mark.parametrize(

@@ -49,35 +49,49 @@ def close_recovered(store: Store, host: Host, now: float) -> list[Incident]:
     closed = []
     for incident in store.incidents(since=now - LOOK_BACK_SECONDS, still_open=True):
         joined = store.joined(incident.id)
-        if len(joined) < incident.count or not over(joined, host):
+        ended = recovered_at(joined, host) if len(joined) >= incident.count else None
+        if ended is None:
             continue
+        ended = ended if incident.opened_at < ended <= now else now  # marked by hand it keeps the time of its failure
         # one that joined meanwhile is not looked at yet, so the count must still be the same
-        if store.close(incident.id, now=now, count=incident.count) and (after := store.incident(incident.id)):
+        if store.close(incident.id, now=ended, count=incident.count) and (after := store.incident(incident.id)):
             closed.append(after)
     return closed
 
 
-def over(joined: Sequence[Joined], host: Host) -> bool:
-    """Whether all that joined an incident have recovered."""
+def recovered_at(joined: Sequence[Joined], host: Host) -> float | None:
+    """When the last of all that joined an incident recovered, in Unix seconds; None while one has not."""
     by_dag: dict[str, list[Joined]] = defaultdict(list)
     for one in joined:
         by_dag[one.key.dag_id].append(one)
-    return bool(joined) and all(_dag_is_over(dag_id, each, host) for dag_id, each in by_dag.items())
+    latest = None
+    for dag_id, each in by_dag.items():
+        ended = _dag_recovered_at(dag_id, each, host)
+        if ended is None:
+            return None
+        latest = ended if latest is None else max(latest, ended)
+    return latest
 
 
-def _dag_is_over(dag_id: str, joined: Sequence[Joined], host: Host) -> bool:
+def _dag_recovered_at(dag_id: str, joined: Sequence[Joined], host: Host) -> float | None:
     runs, tasks = {one.key.run_id for one in joined}, {one.key.task_id for one in joined}
     own = {seen[:3]: seen for seen in host.of_runs(dag_id, runs, tasks)}
-    waiting = [(own.get(one.key[1:4]), one.at) for one in joined]
-    if any(seen is None for seen, _ in waiting):
-        return False
-    left = [(seen, _failed_at(seen, at)) for seen, at in waiting if seen is not None and seen.state != "success"]
-    if not left:
-        return True
-    later = defaultdict(list)
-    for seen in host.successes(dag_id, {seen.task_id for seen, _ in left}, min(at for _, at in left)):
-        later[seen.task_id, seen.map_index].append(seen)
-    return all(any(_follows(one, seen, at) for one in later[seen.task_id, seen.map_index]) for seen, at in left)
+    if any(one.key[1:4] not in own for one in joined):
+        return None
+    waiting = [(own[one.key[1:4]], one.at) for one in joined]
+    left = [(seen, _failed_at(seen, at)) for seen, at in waiting if seen.state != "success"]
+    ends = [seen.end_date or 0.0 for seen, _ in waiting if seen.state == "success"]
+    later: dict[tuple[str, int], list[Seen]] = defaultdict(list)
+    if left:
+        since = min(at for _, at in left)
+        for seen in host.successes(dag_id, {seen.task_id for seen, _ in left}, since):
+            later[seen.task_id, seen.map_index].append(seen)
+    for failed, at in left:
+        cures = [end for one in later[failed.task_id, failed.map_index] if (end := _cured(one, failed, at))]
+        if not cures:
+            return None
+        ends.append(min(cures))
+    return max(ends)
 
 
 def _failed_at(seen: Seen, diagnosed_at: float) -> float:
@@ -85,10 +99,11 @@ def _failed_at(seen: Seen, diagnosed_at: float) -> float:
     return seen.end_date if seen.state == "failed" and seen.end_date is not None else diagnosed_at
 
 
-def _follows(later: Seen, failed: Seen, failed_at: float) -> bool:
+def _cured(later: Seen, failed: Seen, failed_at: float) -> float | None:
+    """When a later run's success ended, if it follows the failure."""
     if later.run_date is None or later.end_date is None or failed.run_date is None:
-        return False
-    return later.run_date > failed.run_date and later.end_date > failed_at
+        return None
+    return later.end_date if later.run_date > failed.run_date and later.end_date > failed_at else None
 
 
 def moment(value: datetime.datetime | str | None) -> float | None:
