@@ -16,6 +16,7 @@ from airflow_de_agent.adapters.slack_thread import SlackThread
 from airflow_de_agent.answers import Answers
 from airflow_de_agent.core import listing, mention, render
 from airflow_de_agent.core.blocks import words
+from airflow_de_agent.core.delivery import Delivery
 from airflow_de_agent.core.errors import HostError, StoreError
 from airflow_de_agent.core.incident import Incident, Vote
 from airflow_de_agent.core.recovery import Host, close_recovered
@@ -37,6 +38,7 @@ class Companion:
 
     answers: Answers
     slack: SlackThread
+    delivery: Delivery
     count: Callable[[str, float], object]
 
     def mentioned(self, body: Body) -> None:
@@ -51,7 +53,7 @@ class Companion:
         reply = self.slack.conversation(channel, thread, str(body["event_id"]))
         incident = self._incident_of(channel, str(event.get("thread_ts") or ""))
         began = time.monotonic()
-        answer = self.answers.answer(command, incident, lambda text: reply.say(listing.said(text)))
+        answer = self.answers.answer(command, incident, lambda text: reply.progress(listing.said(text)))
         reply.say(answer)
         self.count(f"Mention_{command.name}", 1)
         self.count("AnswerSeconds", time.monotonic() - began)
@@ -81,7 +83,7 @@ class Companion:
             self._vote(incident, str(body["user"]["id"]), _CLICKS[action["action_id"]])
         elif action["action_id"] == render.AGAIN:
             reply = self.slack.conversation(incident.channel, incident.message_ts, str(action["action_ts"]))
-            reply.say(self.answers.again(incident, lambda text: reply.say(listing.said(text))))
+            reply.say(self.answers.again(incident, lambda text: reply.progress(listing.said(text))))
             self._refresh(incident.id)
 
     def noted(self, body: Body) -> None:
@@ -120,31 +122,21 @@ class Companion:
         """Bring an incident's message up to date; the sweep does it where Slack does not take it now."""
         store = self.answers.open_store()
         incident = store.incident(incident_id)
-        lead = store.get(incident.lead_id) if incident else None
-        if incident is None or lead is None or not incident.message_ts:
-            return
-        self.slack.replace(render.message(lead, incident), incident.channel, incident.message_ts)
-        store.shown(incident.id, revision=incident.revision)
+        if incident is not None and incident.message_ts:
+            self.delivery.settle(store, incident_id)
 
     def swept(self, host: Host | None, complain: Callable[[str], object]) -> dict[str, int]:
-        """What the clock asks for: messages that are behind, incidents that recovered.
-
-        Raises:
-            SlackError: Slack did not take a message.
-        """
+        """What the clock asks for: incidents that recovered, messages that are behind."""
         store, now = self.answers.open_store(), self.answers.clock()
         recovered: list[Incident] = []
         try:
             recovered = close_recovered(store, host, now) if host else []
         except HostError as exc:
             complain(str(exc))
-        for incident in (one for one in recovered if one.message_ts):
-            reply = self.slack.conversation(incident.channel, incident.message_ts, f"recovered-{incident.reopened}")
-            reply.say(render.state_entry(incident))
         due = store.undelivered()
-        for incident in due:
-            self._deliver(incident)
-        return {"recovered": len(recovered), "delivered": len(due)}
+        for incident in sorted(due, key=lambda one: bool(one.message_ts)):  # first messages come first
+            self.delivery.settle(store, incident.id)
+        return {"recovered": len(recovered), "delivered": len(due) - len(store.undelivered())}
 
     def weekly(self, channel: str) -> bool:
         """Post the report of the last week to a channel, once a week from Monday on; whether it was posted now.
@@ -153,18 +145,6 @@ class Companion:
             SlackError: Slack did not take it.
         """
         return weekly.post(self.answers.open_store(), lambda: self.slack, channel, self.answers.clock())
-
-    def _deliver(self, incident: Incident) -> None:
-        if incident.message_ts:
-            self._refresh(incident.id)
-            return
-        store = self.answers.open_store()
-        lead = store.get(incident.lead_id)
-        turn = store.begin_post(incident.id, owner="sweep", now=self.answers.clock(), stale_after=120.0)
-        if lead is not None and turn != "no":
-            message = render.message(lead, incident)
-            channel, ts = self.slack.post(message, lead.failure.slack_channel, look_first=turn == "again")
-            store.shown(incident.id, revision=incident.revision, channel=channel, message_ts=ts)
 
 
 def note_form(incident_id: str) -> dict[str, Any]:

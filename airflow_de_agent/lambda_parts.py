@@ -7,6 +7,7 @@ asks AWS or Slack has a timeout of its own.
 from __future__ import annotations
 
 import time
+import uuid
 from collections.abc import Callable
 
 from airflow_de_agent.adapters.console import Console
@@ -36,7 +37,8 @@ def companion(parts: Parts, count: Count) -> Companion:
     slack = SlackThread(
         slack_secret(parts).bot_token, settings.slack_channel, settings.slack_base_url, Console(lambda text: None)
     )
-    return Companion(answers(parts, count), slack, count)
+    delivery = parts.delivery(slack, uuid.uuid4().hex, buttons=True)
+    return Companion(answers(parts, count), slack, delivery, count)
 
 
 def answers(parts: Parts, count: Count) -> Answers:

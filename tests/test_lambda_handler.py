@@ -152,7 +152,7 @@ def test_a_mention_is_answered_in_its_thread(desk: Desk) -> None:
     (answer,) = desk.answers()
     assert "sales_etl.load.copy_orders failed" in answer["text"] and "order_id" in answer["text"]
     assert answer["channel"] == "C1" and answer["thread_ts"]
-    assert desk.slack.count("chat.update") >= 2
+    assert desk.slack.count("chat.update") >= 1  # what there is no time to read is not shown
     assert len(desk.store.recent()) == 1
 
 

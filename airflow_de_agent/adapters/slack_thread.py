@@ -10,7 +10,7 @@ from airflow_de_agent.adapters.slack import Slack
 from airflow_de_agent.core.errors import SlackError
 from airflow_de_agent.core.render import Message
 
-_EVENT = "de_agent_reply"
+_ANSWER, _ENTRY = "de_agent_reply", "de_agent_entry"
 
 
 class SlackThread(Slack):
@@ -29,11 +29,14 @@ class SlackThread(Slack):
         if channel == console.CHANNEL:
             return self._fallback.reply(message, channel, message_ts, mark=mark)
         former = self.said(channel, message_ts, mark) if look_first else ""
-        return former or self.send(message, channel, message_ts, mark)
+        return former or self._send(message, channel, message_ts, mark, _ENTRY)
 
     def send(self, message: Message, channel: str, thread_ts: str, mark: str) -> str:
         """Post a message in a thread; its timestamp. Text alone, where Slack does not like the blocks."""
-        metadata = {"event_type": _EVENT, "event_payload": {"mark": mark}}
+        return self._send(message, channel, thread_ts, mark, _ANSWER)
+
+    def _send(self, message: Message, channel: str, thread_ts: str, mark: str, event: str) -> str:
+        metadata = {"event_type": event, "event_payload": {"mark": mark}}
         where = {"channel": channel, "thread_ts": thread_ts, "metadata": metadata, "unfurl_links": False}
         return str(self._written("chat.postMessage", message, where)["ts"])
 

@@ -83,7 +83,7 @@ class Delivery:
         """Bring messages up to date, for about `ROUND_SECONDS`; whether more is to do soon."""
         if self._is_away():
             return False
-        began = self.clock()
+        began, self.queued = self.clock(), False
         due = left = sorted(store.undelivered(), key=self._urgency)
         while left and not self._is_away() and self.clock() - began <= ROUND_SECONDS:
             self.deliver(store, left[0])

@@ -39,9 +39,9 @@ class Incident:
     `lead_id` is the diagnosis that speaks for all; `count` the task instances that joined. `revision` grows with each
     change worth showing, `shown_revision` is the one that the message shows. Times are Unix seconds; `message_ts` and
     `channel` are Slack's; until posted the one is empty, the other where it is to be posted. `helpful` and
-    `not_helpful` count the people who said so,
-    `fixed_by` is what a person noted as the cure, `reopened` how often it came back after it was closed;
-    `refused_at` is when Slack refused its message for good, None when it did not or has taken it since.
+    `not_helpful` count the people who said so, `fixed_by` is what a person noted as the cure, `reopened` how often it
+    came back after it was closed; `refused_at` is when Slack refused its message for good, None when it did not or has
+    taken it since.
     """
 
     id: str
