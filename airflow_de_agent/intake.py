@@ -1,7 +1,8 @@
 """Spool entries into the agent: what one round of the drainer does.
 
 Rules kept here: an entry is begun before the work and leaves after it; entries are worked on one by one, and one that
-fails does not stop the rest; deeper looks run beside them, so that no first message waits for a model.
+fails does not stop the rest; deeper looks run beside them, so that no first message waits for a model; an answer
+comes within the deadline, which counts from the failure: what waited too long for a look is told to have had none.
 """
 
 from __future__ import annotations
@@ -15,8 +16,12 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from airflow_de_agent.core.agent import Agent, StoreAway
+from airflow_de_agent.core.bundle import Bundle
 from airflow_de_agent.core.delivery import Posted
+from airflow_de_agent.core.errors import StoreError
 from airflow_de_agent.core.failure import TaskFailure
+from airflow_de_agent.core.failure_text import redacted
+from airflow_de_agent.core.redaction import Redactor
 from airflow_de_agent.spool import Entry, Spool
 
 if TYPE_CHECKING:
@@ -27,7 +32,9 @@ RUN_GRACE_SECONDS = 5.0
 RETRY_SECONDS = 5.0
 DELIVER_SECONDS = 1.0
 TIRED_SECONDS = 60.0  # not sooner, or every capture would start a drainer while the token is wrong
-_AT_ONCE = 2
+AT_ONCE = 2
+START_SECONDS = 5.0  # what a drainer may take to start; an entry older than that was left by another
+NOT_LOOKED = "a deeper look (further evidence, a model): it would not have ended in time. Diagnose again to have it."
 
 
 @dataclasses.dataclass
@@ -44,20 +51,24 @@ class Intake:
     _pool: ThreadPoolExecutor | None = None
     _deliver_after: float = 0.0
     _telling: bool = False
-    _born: float = dataclasses.field(default_factory=time.monotonic)
+    _fresh: list[Entry] = dataclasses.field(default_factory=list)
+    _born: float = dataclasses.field(default_factory=time.time)
 
     def work(self) -> bool:
         """Handle every entry that is due, then bring messages up to date; whether there was anything to do."""
-        done = sum(self._take(entry) for entry in self.spool.pending() if self._due(entry))
-        looked = [look for stem, look in self._looking.items() if look[2].done() and self._is_time(stem)]
-        ended = sum([self._ended(*look) for look in looked])
+        done = 0
+        for entry in self.spool.pending():
+            done += self._due(entry) and self._take(entry)
+            done += self._tended_looks()  # a storm's first messages take their time, which is the looks' time too
+        self._fresh.clear()  # whatever still waits is seen in the spool
+        done += self._tended_looks()
         delivered = time.time() >= self._deliver_after and self._delivered()
-        return bool(done or ended or delivered)
+        return bool(done or delivered)
 
     @property
     def tired(self) -> bool:
         """Whether Slack refused our token: a drainer that is started anew gets a fresh one from the host."""
-        return self.agent.delivery.unauthorised and time.monotonic() - self._born > TIRED_SECONDS
+        return self.agent.delivery.unauthorised and time.time() - self._born > TIRED_SECONDS
 
     def _delivered(self) -> bool:
         self._deliver_after = time.time() + DELIVER_SECONDS  # the store is asked for what is due
@@ -79,9 +90,12 @@ class Intake:
         return any(_stem(entry) not in self._not_before for entry in self.spool.pending())
 
     def _due(self, entry: Entry) -> bool:
-        grace = RUN_GRACE_SECONDS if entry.kind == "run" else 0.0
         stem = _stem(entry)
-        return stem not in self._looking and time.time() >= entry.written_at + grace and self._is_time(stem)
+        if stem in self._looking or not self._is_time(stem):
+            return False
+        if entry.kind == "deep":
+            return self._has_room or self._seconds_left(entry) < self._shortest_look
+        return entry.kind != "run" or time.time() >= entry.written_at + RUN_GRACE_SECONDS
 
     def _is_time(self, stem: str) -> bool:
         return time.time() >= self._not_before.get(stem, 0.0)
@@ -118,24 +132,62 @@ class Intake:
             return self._look(entry, failures[0])
         posted = Posted(**values["posted"]) if values.get("posted") else None
         again = bool(values.get("again"))
-        return all([self._settled(failure, again=again, posted=posted) for failure in failures])
+        return all([self._settled(entry, failure, again=again, posted=posted) for failure in failures])
 
-    def _settled(self, failure: TaskFailure, *, again: bool = False, posted: Posted | None = None) -> bool:
+    def _settled(self, entry: Entry, failure: TaskFailure, *, again: bool, posted: Posted | None) -> bool:
         outcome = self.agent.handle(failure, again=again, posted=posted)
         if outcome == "leads" and self.investigation is not None:
-            self.spool.put("deep", {"failure": failure.to_json()})
+            # after an outage late is better than never
+            since = time.time() if _stem(entry) in self._not_before else entry.written_at
+            path = self.spool.put("deep", {"failure": failure.to_json()}, since=since)
+            self._fresh.append(Entry(path, "deep", 0, since))
         return outcome != "held"
 
     # --- deeper looks ------------------------------------------------------------------------------------------------
 
+    def _tended_looks(self) -> int:
+        """Tell what looks have found, and begin those there is room for; how many ended."""
+        over = [look for stem, look in self._looking.items() if look[2].done() and self._is_time(stem)]
+        ended = sum([self._ended(*look) for look in over])
+        while self._fresh and self._due(self._fresh[0]):
+            self._take(self._fresh.pop(0))
+        return ended
+
+    @property
+    def _has_room(self) -> bool:
+        return sum(not future.done() for _, _, future in self._looking.values()) < AT_ONCE
+
+    @property
+    def _shortest_look(self) -> float:
+        return self.deadline_seconds / 4  # a shorter one finds nothing
+
+    def _seconds_left(self, entry: Entry) -> float:
+        """Until the deadline, counted from the failure; from our start where another drainer left the entry behind."""
+        left_behind = entry.written_at < self._born - START_SECONDS
+        return (self._born if left_behind else entry.written_at) + self.deadline_seconds - time.time()
+
     def _look(self, entry: Entry, failure: TaskFailure) -> bool | None:
         if self.investigation is None:
             return True
-        self._pool = self._pool or ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="de-agent-look")
-        left = max(self.deadline_seconds - (time.time() - entry.written_at), self.deadline_seconds / 2)
+        left = self._seconds_left(entry)
+        if left < self._shortest_look:
+            self._not_looked(failure)
+            return True
+        self._pool = self._pool or ThreadPoolExecutor(AT_ONCE, thread_name_prefix="de-agent-look")
         future = self._pool.submit(self.investigation, failure, seconds=left)
         self._looking[_stem(entry)] = (entry, failure, future)
         return None
+
+    def _not_looked(self, failure: TaskFailure) -> None:
+        """Say beside the first answer that it stays the only one."""
+        try:
+            first = self.agent.open_store().find(failure.key)
+        except StoreError as exc:
+            raise StoreAway(str(exc), None) from exc
+        if first is not None:
+            gaps = (*first.diagnosis.evidence_gaps, NOT_LOOKED)
+            told = dataclasses.replace(first.diagnosis, evidence_gaps=gaps)
+            self.agent.replace(failure, told, json.dumps(Bundle(failure, (), told).to_json()))
 
     def _ended(self, entry: Entry, failure: TaskFailure, future: Future[Found]) -> bool:
         del self._looking[_stem(entry)]
@@ -159,7 +211,7 @@ class Intake:
         self.spool.set_aside(entry, f"cannot be read: {type(exc).__name__}: {exc}")
 
     def _keep_for_later(self, entry: Entry, values: dict[str, Any], away: StoreAway) -> None:
-        if away.posted is not None and entry.kind == "task":
+        if away.posted is not None:
             try:
                 self.spool.rewrite(entry, values | {"posted": dataclasses.asdict(away.posted)})
             except OSError as exc:  # the disk may be full: the agent remembers its message as long as it lives
@@ -182,10 +234,11 @@ def _failures(entry: Entry, values: Mapping[str, Any]) -> list[TaskFailure]:
     Raises:
         ValueError, KeyError, TypeError, AttributeError: it is not an entry of its kind.
     """
+    redact = Redactor().redact  # not every host has done so: what enters here is stored, sent and shown
     if entry.kind != "run":
-        return [TaskFailure.from_json(values["failure"])]
+        return [redacted(TaskFailure.from_json(values["failure"]), redact)]
     states = {"run_state": values.get("run_state", ())}
-    return [TaskFailure.from_json(states | item) for item in values["failures"]]
+    return [redacted(TaskFailure.from_json(states | item), redact) for item in values["failures"]]
 
 
 def _stem(entry: Entry) -> str:

@@ -63,29 +63,31 @@ class Agent:
             self.delivery.remember(posted)
         try:
             store = self.open_store()
-            outcome = self._claimed(store, failure, again)
+            outcome, earlier = self._claimed(store, failure, again)
             if outcome is not None:
                 return outcome
-            return self._diagnosed(store, failure)
+            return self._diagnosed(store, failure, earlier)
         except StoreError as exc:
             raise StoreAway(str(exc), self._tell_without_store(failure)) from exc
 
-    def _claimed(self, store: Store, failure: TaskFailure, again: bool) -> Outcome | None:
+    def _claimed(self, store: Store, failure: TaskFailure, again: bool) -> tuple[Outcome | None, Record | None]:
+        """What is settled already, else None; and the earlier record that a richer entry is about to replace."""
         if not failure.try_is_known and _told_before(store, failure):
-            return "duplicate"
+            return "duplicate", None
         claim = store.claim(failure.key, owner=self.owner, now=self.clock(), stale_after=CLAIM_STALE_SECONDS)
         if claim == "held":
-            return "held"
-        if claim == "done" and not again:
-            earlier = store.find(failure.key)
-            if earlier is not None and earlier.failure.richness >= failure.richness:
-                return "duplicate"
-        return None
+            return "held", None
+        earlier = store.find(failure.key) if claim == "done" and not again else None
+        if earlier is not None and earlier.failure.richness >= failure.richness:
+            return "duplicate", None
+        return None, earlier
 
-    def _diagnosed(self, store: Store, failure: TaskFailure) -> Outcome:
+    def _diagnosed(self, store: Store, failure: TaskFailure, earlier: Record | None) -> Outcome:
         siblings = _failed_before(store, failure)
         cause = _first_failure(failure, siblings)
         diagnosis, mark = self.diagnose(failure, siblings)
+        if earlier is not None and earlier.diagnosis.engine != "rules":
+            diagnosis = earlier.diagnosis  # a model's words stand until it has looked at what is new
         diagnosis = self._with_history(store, diagnosis, mark, failure)
         record = Record(failure, diagnosis, mark, self.clock())
         incident = store.add(record, join=cause.incident_id if cause else "", window=self.incident_seconds)
