@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
-BLOCK_BYTES = 512 * 1024
+BLOCK_BYTES = 256 * 1024
 LONG_LINE_BYTES = 1024 * 1024
 RUN = b"\x1e"  # separates the texts that carriage returns laid over one another on one line
 # Deleting these leaves the template of a line: numbers, timestamps and hexadecimal ids vanish.
@@ -33,11 +33,11 @@ def blocks(chunks: Iterable[bytes]) -> Iterator[bytes]:
         parts.append(chunk)
         size += len(chunk)
         if size >= BLOCK_BYTES and b"\n" in chunk:
-            block = b"".join(parts)
-            cut = block.rfind(b"\n") + 1
-            yield clean(block[:cut])
-            parts = [block[cut:]]
-            size = len(block) - cut
+            cut = chunk.rfind(b"\n") + 1
+            parts[-1] = chunk[:cut]
+            yield clean(b"".join(parts))
+            parts = [chunk[cut:]]
+            size = len(chunk) - cut
     rest = b"".join(parts)
     if rest:
         yield clean(rest)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate
 from typing import NamedTuple
 
@@ -104,20 +104,25 @@ WEAK_WORDS: tuple[bytes, ...] = (
     b"unsupported",
     b"no module",
 )
-# Bytes of lines of new templates that get the long list; beyond them a log of random text would cost too much.
-_WEAK_LIMIT = 4 * 2**20
-_STRONG_LIMIT = 16 * 2**20
+# Bytes of lines of new templates that get the long lists; beyond them a log of random text would cost too much.
+_WEAK_LIMIT = 2 * 2**20
+_STRONG_LIMIT = 4 * 2**20
+_WEAK_KEPT = 128 * 1024
 
 _TEMPLATES = 50_000
 _FIRST_OF_A_KIND = 6
 _ENOUGH = 5000  # a loud line that comes so often is noise; its last occurrence is no longer looked for
 _TAIL_LINES = 150
-_QUIET_LINES = 400
+_QUIET_LINES = 250
 _CONTEXT = 3
 _REACH_BACK = 150
 _REACH_ON = 300
 _HITS = 200
-_FLOOD = 16  # after so many blocks of mostly new lines, counting templates no longer pays
+_FEW_HITS = 4  # once there is no room left for the first ones
+# After so many blocks of almost only new lines counting templates no longer pays; it is tried again ever more seldom.
+_FLOOD = 6
+_MOST_SKIPS = 128
+_SHORT = 12  # bytes a line: such blocks hold so many lines that they are taken for a flood as well
 
 _RECORD = re.compile(rb"\{|\[?\d{4}-\d\d-\d\d[T ]\d\d:\d\d|\*\*\* ")
 _BODY = re.compile(rb"\[[^\]\n]{10,40}\] \{+[^}\n]{1,200}\}+ [A-Z]+ - ")
@@ -129,11 +134,11 @@ class Scan(NamedTuple):
 
     lines: list[tuple[int, bytes]]
     total_lines: int
-    counts: Counter[int]
+    counts: Mapping[int, int]
 
     def count(self, line: bytes) -> int:
         """How often the template of a line occurs; at least 1."""
-        return max(1, self.counts[template(line)])
+        return max(1, self.counts.get(template(line), 0))
 
 
 def template(line: bytes) -> int:
@@ -165,44 +170,44 @@ class _Kept:
     """Lines by number, within a number of bytes; when full it refuses, or forgets its oldest."""
 
     def __init__(self, limit: int, *, newest: bool) -> None:
+        self.lines: deque[tuple[int, bytes]] = deque()
+        self.full = False
         self._limit = limit
         self._newest = newest
         self._bytes = 0
-        self._runs: deque[list[tuple[int, bytes]]] = deque()
 
-    def add(self, run: list[tuple[int, bytes]]) -> bool:
-        size = sum(len(line) + 80 for _, line in run)
-        if self._bytes + size > self._limit and not self._newest:
+    def add(self, run: Sequence[tuple[int, bytes]]) -> bool:
+        size = sum(len(line) for _, line in run) + 160 * len(run)
+        self.full = self.full or (bool(self.lines) and self._bytes + size > self._limit)
+        if self.full and not self._newest:
             return False
-        self._runs.append(run)
+        self.lines.extend(run)
         self._bytes += size
-        while self._bytes > self._limit and len(self._runs) > 1:
-            self._bytes -= sum(len(line) + 80 for _, line in self._runs.popleft())
+        while self._bytes > self._limit and len(self.lines) > len(run):
+            self._bytes -= len(self.lines.popleft()[1]) + 160
         return True
-
-    def lines(self) -> Iterator[tuple[int, bytes]]:
-        for run in self._runs:
-            yield from run
 
 
 class _Scanner:
     def __init__(self) -> None:
-        self._counts: Counter[int] = Counter()
+        self._counts: dict[int, int] = {}
         self._loud: dict[int, int] = {}
         self._last: dict[int, tuple[int, bytes]] = {}
-        self._first_loud = _Kept(1536 * 1024, newest=False)
-        self._last_loud = _Kept(768 * 1024, newest=True)
+        self._first_loud = _Kept(512 * 1024, newest=False)
+        self._last_loud = _Kept(256 * 1024, newest=True)
         self._first_quiet = _Kept(16 * 1024, newest=False)
         self._last_quiet = _Kept(64 * 1024, newest=True)
-        self._last_weak = _Kept(128 * 1024, newest=True)
-        self._rare = _Kept(512 * 1024, newest=False)
+        self._last_weak = _Kept(_WEAK_KEPT, newest=True)
+        self._rare = _Kept(256 * 1024, newest=False)
         self._hits: Counter[bytes] = Counter()
         self._before = b""
         self._total = 0
         self._flood = 0
         self._skips = 0
+        self._next_skips = _FLOOD
         self._open = False
-        self._new_bytes = 0
+        self._strong_bytes = 0
+        self._weak_bytes = 0
 
     def read(self, block: bytes) -> None:
         """Take a block of whole lines."""
@@ -222,30 +227,30 @@ class _Scanner:
         """Count the templates of a block, and look at new ones."""
         keys = block.translate(None, VARYING).split(b"\n")
         present = Counter(keys)
-        by_hash = {hash(key): key for key in present}
-        fresh = {by_hash[key] for key in by_hash.keys() - self._counts.keys()}
-        hot = {by_hash[key] for key in by_hash.keys() & self._loud.keys() if self._counts[key] < _ENOUGH}
-        for key, count in present.items():
-            self._counts[hash(key)] += count
-        if fresh or hot or self._open:
-            self._look(block, keys, fresh, hot)
-        self._flood = self._flood + 1 if len(fresh) > len(keys) // 2 else 0
-        if self._flood > _FLOOD:
-            self._skips = _FLOOD // 2
+        counts = self._counts
+        by_hash = dict(zip(map(hash, present), present, strict=True))
+        new = [number for number in by_hash if number not in counts]
+        hot = {by_hash[number] for number in by_hash.keys() & self._loud.keys() if counts.get(number, 0) < _ENOUGH}
+        counts.update({number: counts.get(number, 0) + present[key] for number, key in by_hash.items()})
+        if new or hot or self._open:
+            self._look(block, keys, [by_hash[number] for number in new], hot)
+        self._watch_flood(len(new), len(keys), len(block))
         return len(keys)
+
+    def _watch_flood(self, new: int, lines: int, size: int) -> None:
+        if new * 4 <= lines * 3 and lines * _SHORT <= size:
+            self._flood, self._next_skips = 0, _FLOOD
+            return
+        self._flood += 1
+        if self._flood >= _FLOOD:
+            self._skips = self._next_skips
+            self._next_skips = min(2 * self._next_skips, _MOST_SKIPS)
 
     def _skim(self, block: bytes) -> int:
         """Look for the loudest words only: in a flood of ever new lines."""
-        text = block.lower()
-        starts: set[int] = set()
-        for word in _FEW_WORDS:
-            at = text.find(word)
-            for _ in range(_HITS):
-                if at < 0:
-                    break
-                starts.add(block.rfind(b"\n", 0, at) + 1)
-                end = block.find(b"\n", at)
-                at = text.find(word, end) if end >= 0 else -1
+        found = self._places(block.lower(), _FEW_WORDS)
+        # the rare ones last: of a line that holds words of both kinds they decide
+        starts = {block.rfind(b"\n", 0, at) + 1: rare for rare in (False, True) for at in found if found[at] is rare}
         if starts or self._open:
             window = self._window(block)
             i = reached = 0
@@ -253,10 +258,21 @@ class _Scanner:
                 i += block.count(b"\n", reached, start)
                 reached = start
                 key = template(window.lines[i])
-                self._counts[key] += 1
+                self._counts[key] = self._counts.get(key, 0) + 1
                 if self._counts[key] == 1:
-                    self._keep(window, *window.span(i))
+                    self._keep(window, *window.span(i), rare=starts[start])
         return block.count(b"\n") + 1
+
+    def _places(self, text: bytes, words: Iterable[bytes]) -> dict[int, bool]:
+        """Where the first and the last lines with any of the words hold it, and whether it was seldom seen so far."""
+        most = _FEW_HITS if self._first_loud.full else _HITS // 2 + 1
+        places: dict[int, bool] = {}
+        for word in words:
+            found = _positions(text, word, most)
+            self._hits[word] += len(found)
+            rare = self._hits[word] <= _HITS
+            places.update((at, rare or places.get(at, False)) for at in found)
+        return places
 
     def finish(self) -> Scan:
         kept: dict[int, bytes] = dict(self._last.values())
@@ -268,7 +284,7 @@ class _Scanner:
             self._first_loud,
             self._rare,
         ):
-            kept.update(store.lines())
+            kept.update(store.lines)
         tail = self._before.split(b"\n")[-_TAIL_LINES:]
         kept.update(zip(range(self._total - len(tail) + 1, self._total + 1), tail, strict=True))
         return Scan(sorted(kept.items()), self._total, self._counts)
@@ -281,19 +297,24 @@ class _Scanner:
             self._keep(window, 0, window.reach_on(-1))
         return window
 
-    def _look(self, block: bytes, keys: list[bytes], fresh: set[bytes], hot: set[bytes]) -> None:
+    def _look(self, block: bytes, keys: list[bytes], fresh: list[bytes], hot: set[bytes]) -> None:
         window = self._window(block)
         first_seen = _first_positions(keys, fresh)
         rare, strong, weak = self._loud_among([window.lines[i] for i in first_seen])
+        known = hot
         for n in sorted(rare | strong):
-            self._loud[hash(keys[first_seen[n]])] = 0
+            key = keys[first_seen[n]]
+            number = hash(key)
+            once = self._counts[number] == 1
+            self._loud[number] = int(once)
+            if not once:
+                known.add(key)
             self._keep(window, *window.span(first_seen[n]), rare=n in rare)
         self._keep_quiet(
             window,
             [i for n, i in enumerate(first_seen) if n not in strong],
             {first_seen[n] for n in weak},
         )
-        known = hot.union(keys[first_seen[n]] for n in rare | strong)
         for key, found in _occurrences(keys, known).items():
             self._repeat(window, hash(key), found)
 
@@ -302,10 +323,10 @@ class _Scanner:
         for i in found[:_QUIET_LINES]:
             if not self._first_quiet.add(window.numbered(i, i + 1)):
                 break
-        for i in [i for i in found if i in weak][-_QUIET_LINES:]:
-            self._last_weak.add(window.numbered(max(i - 1, 0), i + 1))
-        for i in found[-_QUIET_LINES:]:
-            self._last_quiet.add(window.numbered(i, i + 1))
+        last_weak = [i for i in found if i in weak][-_QUIET_LINES:]
+        self._last_weak.add([line for i in last_weak for line in window.numbered(max(i - 1, 0), i + 1)])
+        first = window.start + 1
+        self._last_quiet.add([(first + i, window.lines[i]) for i in found[-_QUIET_LINES:]])
 
     def _repeat(self, window: _Window, key: int, found: list[int]) -> None:
         """Keep the first few lines of a loud template, and its last."""
@@ -330,20 +351,28 @@ class _Scanner:
             return rare, strong, set()
         text = b"\n".join(lines).lower()
         starts = list(accumulate((len(line) + 1 for line in lines), initial=0))
-        self._new_bytes += len(text)
-        for word in STRONG_WORDS if self._new_bytes < _STRONG_LIMIT else _FEW_WORDS:
-            found = _holding(text, starts, word)
-            self._hits[word] += len(found)
-            (rare if self._hits[word] <= _HITS else strong).update((*found[: _HITS // 2], *found[-_HITS // 2 :]))
-        weak: set[int] = set()
-        if self._new_bytes < _WEAK_LIMIT:
-            weak.update(i for word in WEAK_WORDS for i in _holding(text, starts, word))
+        self._strong_bytes += len(text)
+        flooded = self._flood >= _FLOOD or self._strong_bytes >= _STRONG_LIMIT
+        for at, is_rare in self._places(text, _FEW_WORDS if flooded else STRONG_WORDS).items():
+            (rare if is_rare else strong).add(bisect_right(starts, at) - 1)
+        weak = set() if flooded else self._weak_among(text, starts)
         return rare, strong - rare, weak - strong - rare
+
+    def _weak_among(self, text: bytes, starts: Sequence[int]) -> set[int]:
+        """Indexes of the lines that hold a weak word, among the last that there is room for."""
+        first = bisect_right(starts, max(0, len(text) - _WEAK_KEPT)) - 1
+        text = text[starts[first] :]
+        self._weak_bytes += len(text)
+        if self._weak_bytes >= _WEAK_LIMIT:
+            return set()
+        starts = [start - starts[first] for start in starts[first:]]
+        found = (at for word in WEAK_WORDS for at in _positions(text, word, _QUIET_LINES))
+        return {first + bisect_right(starts, at) - 1 for at in found}
 
     def _forget(self) -> None:
         """Drop templates seen once: a log of ever new lines must not grow the table."""
         kept = {key: count for key, count in self._counts.items() if count > 1 or key in self._loud}
-        self._counts = Counter(kept if len(kept) < _TEMPLATES // 2 else {})
+        self._counts = kept if len(kept) < _TEMPLATES // 2 else {}
         if len(self._loud) > _TEMPLATES // 4:
             self._loud.clear()
             self._last.clear()
@@ -361,6 +390,8 @@ class _Window:
         return self.lines[i] if i >= 0 else self._before[i]
 
     def numbered(self, start: int, end: int) -> list[tuple[int, bytes]]:
+        if start >= 0:
+            return list(enumerate(self.lines[start:end], self.start + start + 1))
         start = max(start, -len(self._before))
         return [(self.start + i + 1, self.line(i)) for i in range(start, min(end, len(self.lines)))]
 
@@ -398,17 +429,14 @@ def _continues(line: bytes, headed: bool) -> bool:
     return headed or not line or line[:1].isspace()
 
 
-def _first_positions(keys: list[bytes], fresh: set[bytes]) -> list[int]:
+def _first_positions(keys: list[bytes], fresh: list[bytes]) -> list[int]:
     """Where each new template first occurs."""
     if len(fresh) < 8:
         return sorted(keys.index(key) for key in fresh)
-    waiting = set(fresh)
-    found: list[int] = []
-    for i, key in enumerate(keys):
-        if key in waiting:
-            waiting.discard(key)
-            found.append(i)
-    return found
+    last = len(keys) - 1
+    # read from the end, so that the first place of each is the one that stays
+    first = dict(zip(reversed(keys), range(last, -1, -1), strict=True))
+    return sorted(first[key] for key in fresh)
 
 
 def _occurrences(keys: list[bytes], known: set[bytes]) -> dict[bytes, list[int]]:
@@ -421,13 +449,23 @@ def _occurrences(keys: list[bytes], known: set[bytes]) -> dict[bytes, list[int]]
     return found
 
 
-def _holding(text: bytes, starts: Sequence[int], word: bytes) -> list[int]:
-    """Indexes of the lines that hold a word; `text` is the lines joined, `starts` where each begins in it."""
+def _positions(text: bytes, word: bytes, most: int) -> list[int]:
+    """Where lines hold a word, one place a line: the first `most` and the last `most` of them."""
     found: list[int] = []
     at = text.find(word)
-    while at >= 0:
-        found.append(bisect_right(starts, at) - 1)
-        at = text.find(word, starts[found[-1] + 1])
+    while at >= 0 and len(found) < most:
+        found.append(at)
+        end = text.find(b"\n", at)
+        at = text.find(word, end) if end >= 0 else -1
+    reached, stop = at, len(text)
+    for _ in range(most if at >= 0 else 0):
+        at = text.rfind(word, reached, stop)
+        if at < 0:
+            break
+        found.append(at)
+        stop = text.rfind(b"\n", reached, at)
+        if stop < 0:
+            break
     return found
 
 
