@@ -1,8 +1,9 @@
 """The companion Lambda's entry: ``airflow_de_agent.lambda_handler.handler``.
 
-It is called three ways: by Slack through the HTTP API, by itself for the work that takes longer than Slack waits, and
-by a schedule for the sweep. Rules kept here: nothing is done for a request that is not signed and fresh; Slack gets its
-answer first; what Slack delivers several times is done once; no body, token or signature is ever logged.
+It is called four ways: by Slack through the HTTP API, by itself for the work that takes longer than Slack waits, by a
+queue for such work that failed and is done again later, and by a schedule for the sweep. Rules kept here: nothing is
+done for a request that is not signed and fresh; Slack gets its answer first; what Slack delivers several times is done
+once; no body, token or signature is ever logged.
 """
 
 from __future__ import annotations
@@ -65,6 +66,12 @@ def _companion() -> Companion:
 def handler(event: Event, context: Any) -> Answer:
     """Handle one call; an HTTP answer, or what was done."""
     _count("Calls", 1)
+    if "Records" in event:
+        return {"again": [_handled(payload, context) for payload in _kept(event)]}
+    return _handled(event, context)
+
+
+def _handled(event: Event, context: Any) -> Answer:
     if "requestContext" in event:
         return _received(event, context)
     if "de_agent_work" in event:
@@ -73,6 +80,11 @@ def handler(event: Event, context: Any) -> Answer:
         return _swept()
     logger.error("an event of an unknown kind was refused", keys=sorted(map(str, event))[:20])
     return {"refused": "neither a Slack request nor a scheduled event"}
+
+
+def _kept(event: Event) -> list[Event]:
+    """What AWS Lambda gave up after its own tries, as its destination for failures wrote it into the queue."""
+    return [json.loads(record["body"])["requestPayload"] for record in event["Records"]]
 
 
 def _received(event: Event, context: Any) -> Answer:

@@ -17,6 +17,7 @@ from typing import Any
 
 from airflow_de_agent.core.blocks import unescaped, words
 from airflow_de_agent.core.diagnosis import Category
+from airflow_de_agent.core.errors import SettingsError
 from airflow_de_agent.core.incident import Incident, Record, Store
 from airflow_de_agent.core.listing import listed
 from airflow_de_agent.core.plain import duration
@@ -190,6 +191,7 @@ def add_arguments(sub: argparse.ArgumentParser) -> None:
     """The options of the command."""
     sub.add_argument("--since", type=span_seconds, default=7 * 86400.0, metavar="7d", help="how far back: 24h, 7d, 4w")
     sub.add_argument("--format", choices=("text", "json"), default="text")
+    sub.add_argument("--channel", default="", metavar="#CHANNEL", help="post it to this Slack channel too")
 
 
 def span_seconds(text: str) -> float:
@@ -205,14 +207,21 @@ def span_seconds(text: str) -> float:
 
 
 def run(arguments: argparse.Namespace, settings: Settings) -> int:
-    """Print the report.
+    """Print the report, and post it where a channel is named.
 
     Raises:
         StoreError: the store cannot be reached.
+        SettingsError: a channel is named and there is no token for Slack.
+        SlackError: Slack did not take it.
     """
     from airflow_de_agent import bootstrap
 
-    now = time.time()
-    report = of_store(bootstrap.open_store(settings), since=now - arguments.since, until=now)
+    now, parts = time.time(), bootstrap.Parts(settings)
+    report = of_store(parts.store(), since=now - arguments.since, until=now)
     print(json.dumps(report.to_json(), indent=1) if arguments.format == "json" else text(report))
+    if arguments.channel:
+        secret = parts.secrets.slack()
+        if secret is None or not secret.bot_token:
+            raise SettingsError("there is no token for Slack: set SLACK_BOT_TOKEN, or create the secret de-agent/slack")
+        parts.messenger().post(message(report), arguments.channel, look_first=False)
     return 0

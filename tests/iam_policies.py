@@ -20,7 +20,7 @@ VALUES = {
     "RedshiftCluster": "analytics",
     "Table": "de-agent-prod",
     "Table.Arn": "arn:aws:dynamodb:eu-west-1:123456789012:table/de-agent-prod",
-    "DeadLetters.Arn": "arn:aws:sqs:eu-west-1:123456789012:de-agent-prod-failed",
+    "Later.Arn": "arn:aws:sqs:eu-west-1:123456789012:de-agent-prod-later",
     "FunctionLog.Arn": "arn:aws:logs:eu-west-1:123456789012:log-group:/aws/lambda/de-agent-prod:*",
 }
 

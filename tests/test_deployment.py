@@ -130,14 +130,18 @@ def test_the_dashboard_is_json() -> None:
     """It shows invocations, errors, duration, cost and tokens, diagnoses by category, and feedback."""
     body = iam_policies.resolved(resource("Dashboard")["DashboardBody"], {})
     titles = " ".join(widget["properties"]["title"] for widget in json.loads(body)["widgets"])
-    for shown in ("Invocations", "Error rate", "Duration", "tokens", "category", "Feedback"):
+    for shown in ("Invocations", "Error rate", "Duration", "tokens", "category", "feedback"):
         assert shown in titles
 
 
 def test_what_fails_is_kept_and_rings() -> None:
-    """Work that failed thrice goes to the dead-letter queue; each alarm of the runbook has its measure and bar."""
-    called = resource("Function")["EventInvokeConfig"]
-    assert called["DestinationConfig"]["OnFailure"] == {"Type": "SQS", "Destination": {"GetAtt": "DeadLetters.Arn"}}
+    """Work that failed thrice is done later, then goes to the dead-letter queue; each alarm has its measure and bar."""
+    function, later = resource("Function"), resource("Later")
+    on_failure = function["EventInvokeConfig"]["DestinationConfig"]["OnFailure"]
+    assert on_failure == {"Type": "SQS", "Destination": {"GetAtt": "Later.Arn"}}
+    assert function["Events"]["Again"]["Properties"]["Queue"] == {"GetAtt": "Later.Arn"}
+    assert later["RedrivePolicy"]["deadLetterTargetArn"] == {"GetAtt": "DeadLetters.Arn"}
+    assert later["VisibilityTimeout"] >= 6 * function["Timeout"]  # as AWS asks of a queue that calls a function
     bars = {
         name: (alarm.get("MetricName") or "rate", alarm["Threshold"], alarm["ComparisonOperator"])
         for name in ("ErrorAlarm", "SlowAlarm", "ConcurrencyAlarm", "ThrottleAlarm", "DeadLetterAlarm")

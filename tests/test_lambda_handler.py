@@ -20,6 +20,7 @@ import pytest
 from airflow_de_agent import lambda_handler, once
 from airflow_de_agent.adapters.dynamodb_store import DynamoDBStore
 from airflow_de_agent.core import render
+from airflow_de_agent.core.errors import SlackError
 from airflow_de_agent.core.incident import Incident
 from deployment import local_lambda
 from deployment.sign_sample import sample, signed
@@ -270,7 +271,7 @@ def test_a_body_that_is_no_base64_is_refused(desk: Desk) -> None:
     assert lambda_handler.handler(event, local_lambda.Context())["statusCode"] == 400
     event["body"] = base64.b64encode(b"\xff\xfe").decode()
     assert lambda_handler.handler(event, local_lambda.Context())["statusCode"] == 400
-    assert "refused" in lambda_handler.handler({"Records": []}, local_lambda.Context())
+    assert "refused" in lambda_handler.handler({"odd": 1}, local_lambda.Context())
 
 
 @pytest.mark.parametrize(
@@ -393,6 +394,22 @@ def test_slack_down_for_a_while_gets_the_answer_once(desk: Desk) -> None:
     desk.slack.refuse = lambda method, arguments: {"error": "x", "status": 503} if time.monotonic() < until else None
     desk.mention("help")
     assert len(desk.answers()) == 1 and desk.function.lost == []
+
+
+def test_slack_down_for_long_gets_the_answer_once(desk: Desk) -> None:
+    """What AWS Lambda gave up is done again from the queue, until Slack takes it; once, though the queue repeats it."""
+    desk.function.retry_seconds = 0.0
+    desk.slack.refuse = lambda method, arguments: {"error": "x", "status": 503}
+    desk.mention("help")
+    assert desk.answers() == [] and len(desk.function.lost) == 1
+    body = json.dumps({"version": "1.0", "requestPayload": desk.function.lost[0]})
+    queued = {"Records": [{"eventSource": "aws:sqs", "body": body}]}
+    with pytest.raises(SlackError):
+        lambda_handler.handler(queued, local_lambda.Context())
+    desk.slack.refuse = lambda method, arguments: None
+    assert lambda_handler.handler(queued, local_lambda.Context()) == {"again": [{"done": "mentioned"}]}
+    assert lambda_handler.handler(queued, local_lambda.Context()) == {"again": [{"repeated": "mentioned"}]}
+    assert len(desk.answers()) == 1
 
 
 def test_a_message_edited_away_is_no_obstacle(desk: Desk) -> None:

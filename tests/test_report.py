@@ -12,10 +12,11 @@ import pytest
 from airflow_de_agent import report
 from airflow_de_agent.adapters.sql_store import SqlStore
 from airflow_de_agent.core.diagnosis import Category, Diagnosis
+from airflow_de_agent.core.errors import SettingsError
 from airflow_de_agent.core.failure import TaskFailure, TaskKey
 from airflow_de_agent.core.incident import Record
 from airflow_de_agent.settings import Settings
-from tests import slack_limits
+from tests import slack_limits, slack_server
 from tests.test_render import check_snapshot
 
 NOW = 1_795_318_200.0
@@ -92,6 +93,22 @@ def test_the_command_prints_the_report(
     assert report.run(arguments, Settings(store_url=f"sqlite:///{tmp_path / 'd.db'}")) == 0
     printed = capsys.readouterr().out
     assert json.loads(printed)["until"] > NOW - DAY if form == "json" else "DE-Agent report, 28 days" in printed
+
+
+def test_the_command_posts_the_report(
+    store: SqlStore, tmp_path: Path, slack: slack_server.SlackServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a channel it goes to Slack; without a token that is an error in words."""
+    parser = argparse.ArgumentParser()
+    report.add_arguments(parser)
+    arguments = parser.parse_args(["--since", "4w", "--channel", "#data-weekly"])
+    settings = Settings(store_url=f"sqlite:///{tmp_path / 'd.db'}", slack_base_url=slack.url)
+    with pytest.raises(SettingsError, match="SLACK_BOT_TOKEN"):
+        report.run(arguments, settings)
+    monkeypatch.setenv("SLACK_BOT_TOKEN", slack_server.TOKEN)
+    assert report.run(arguments, settings) == 0
+    (posted,) = slack.messages
+    assert posted["channel"] == "CDATAWEEKLY" and posted["text"].startswith("DE-Agent report, 28 days")
 
 
 @pytest.mark.parametrize("text", ["7", "0d", "d", "-1d", "7y", ""])
