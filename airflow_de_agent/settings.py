@@ -65,8 +65,8 @@ class Settings:
     slack_channel: str = _option("", "Slack channel for diagnoses, such as #data-oncall. Empty: no Slack.")
     slack_channels: str = _option(
         "",
-        "Channels by dag, tag, owner or category, by comma, such as dag:sales_*=#sales, category:permission=#platform; "
-        "the first that fits counts, else slack_channel.",
+        "Channels by dag, tag, owner or category, by comma, such as dag:sales_*=#sales, owner:ann=#ann. "
+        "The first that fits counts, else slack_channel.",
         check=channels.parse,
     )
     report_channel: str = _option("", "Slack channel for the report of the week, posted on Mondays. Empty: none.")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import http.client
+import math
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from airflow_de_agent.adapters import console
@@ -24,11 +26,23 @@ _EVENT = "de_agent_incident"
 class Slack:
     """A messenger with a bot token. What has no channel goes to the console.
 
+    `clock` (seconds, whatever they count from) and `sleep` keep the pace.
+
     Raises:
         SlackError: on every call, when Slack refuses or cannot be reached.
     """
 
-    def __init__(self, token: str, channel: str, base_url: str, fallback: console.Console) -> None:
+    def __init__(
+        self,
+        token: str,
+        channel: str,
+        base_url: str,
+        fallback: console.Console,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._clock, self._sleep = clock, sleep
         self._token, self._channel, self._base_url, self._fallback = token, channel, base_url, fallback
         self._client: WebClient | None = None
         self._wrote_at: dict[str, float] = {}
@@ -50,7 +64,7 @@ class Slack:
         where = {"channel": wanted, "metadata": metadata, "unfurl_links": False}
         sent = self._written("chat.postMessage", message, where)
         posted, ts = str(sent["channel"]), str(sent["ts"])
-        self._ids[wanted], self._wrote_at[posted] = posted, time.monotonic()
+        self._ids[wanted], self._wrote_at[posted] = posted, self._clock()
         if look_first and (former := self._former(posted, message.incident_id, other_than=ts)):
             self._call("chat.delete", channel=posted, ts=ts)
             self.edit(message, posted, former)
@@ -80,12 +94,12 @@ class Slack:
 
     def _keep_pace(self, channel: str) -> None:
         """Wait until Slack takes a further message in a channel: one a second, or it refuses."""
-        time.sleep(self._wait(channel))
-        self._wrote_at[self._ids.get(channel, channel)] = time.monotonic()
+        self._sleep(self._wait(channel))
+        self._wrote_at[self._ids.get(channel, channel)] = self._clock()
 
     def _wait(self, channel: str) -> float:
-        wrote_at = self._wrote_at.get(self._ids.get(channel, channel), -PACE_SECONDS)
-        return max(wrote_at + PACE_SECONDS - time.monotonic(), 0.0)
+        wrote_at = self._wrote_at.get(self._ids.get(channel, channel), -math.inf)
+        return max(wrote_at + PACE_SECONDS - self._clock(), 0.0)
 
     def _former(self, channel_id: str, incident_id: str, other_than: str = "") -> str:
         """The timestamp of an earlier message of the incident, empty where there is none or it cannot be looked for."""

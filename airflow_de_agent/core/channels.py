@@ -1,6 +1,6 @@
 """Which Slack channel an incident belongs to, by the option `slack_channels`.
 
-``dag:sales_*=#sales, tag:finance=#finance, owner:ann=#ann-alerts, category:permission=#platform``: a channel that the
+``dag:sales_*=#sales, tag:finance=#finance, owner:ann=#ann-alerts, category:permissions=#platform``: a channel that the
 DAG itself names comes first, then the first rule that fits; where none does, `slack_channel` is meant.
 """
 
@@ -15,7 +15,7 @@ from airflow_de_agent.core.diagnosis import Category
 from airflow_de_agent.core.incident import Record
 
 _CHANNEL = re.compile(r"#[^\s#@<>|,=]{1,80}|[CG][A-Z0-9]{5,20}")
-_EXAMPLE = "such as dag:sales_*=#sales, tag:finance=#finance, owner:ann=#ann-alerts, category:permission=#platform"
+_EXAMPLE = "such as dag:sales_*=#sales, tag:finance=#finance, owner:ann=#ann-alerts, category:permissions=#platform"
 
 
 class Rule(NamedTuple):

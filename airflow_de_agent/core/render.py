@@ -142,7 +142,7 @@ def details(record: Record, incident: Incident) -> Message:
         parts.append(f"*Fixed by* {words(incident.fixed_by, 500)}")
     if failure.downstream_task_ids:
         parts.append(f"*Downstream tasks that cannot run*: {len(failure.downstream_task_ids)}")
-    return Message(plain(record, incident), blocks.fitted(map(blocks.section, parts)), incident.id)
+    return Message(plain(record), blocks.fitted(map(blocks.section, parts)), incident.id)
 
 
 def _earlier(earlier: Mapping[str, str]) -> str:

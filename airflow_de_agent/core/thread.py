@@ -132,4 +132,5 @@ def _plain(cause: str) -> str:
 
 
 def _digest(message: render.Message) -> str:
-    return hashlib.sha256(json.dumps(message.blocks, sort_keys=True).encode("utf-8", "replace")).hexdigest()[:16]
+    said = json.dumps([message.text, message.blocks], sort_keys=True)
+    return hashlib.sha256(said.encode()).hexdigest()[:16]
