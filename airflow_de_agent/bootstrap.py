@@ -24,6 +24,7 @@ from airflow_de_agent.settings import Settings
 from airflow_de_agent.spool import Spool
 
 if TYPE_CHECKING:
+    from airflow_de_agent.adapters.gemini import Target
     from airflow_de_agent.adapters.secrets import Secrets
     from airflow_de_agent.core.second_opinion import Complete
     from airflow_de_agent.core.signatures.signature import Signature
@@ -211,15 +212,29 @@ class Parts:
 
     def model(self) -> Model | None:
         """The model with its budgets and its cache; None where there is no key for it."""
-        key = _or_none(self.secrets.gemini) or ""
-        if not key and not self.settings.gemini_vertex_project:
+        target = self.gemini_target(_or_none(self.secrets.gemini) or "")
+        if target is None:
             return None
         from airflow_de_agent.adapters import gemini
         from airflow_de_agent.core.opinion_cache import OpinionCache
         from airflow_de_agent.investigation import Model
 
         settings = self.settings
-        target = gemini.Target(
+        return Model(
+            self._within_budgets(functools.partial(gemini.complete, target=target)),
+            functools.partial(gemini.preload, target),
+            lambda: OpinionCache(self.store(), time.time, settings.gemini_model),
+            settings.tool_rounds,
+        )
+
+    def gemini_target(self, key: str) -> Target | None:
+        """Which model is asked, and where; None where there is neither a key nor a Vertex AI project."""
+        settings = self.settings
+        if not key and not settings.gemini_vertex_project:
+            return None
+        from airflow_de_agent.adapters.gemini import Target
+
+        return Target(
             key,
             settings.gemini_model,
             settings.gemini_base_url,
@@ -227,12 +242,6 @@ class Parts:
             settings.gemini_thinking_level,
             settings.gemini_vertex_project,
             settings.gemini_vertex_location,
-        )
-        return Model(
-            self._within_budgets(functools.partial(gemini.complete, target=target)),
-            functools.partial(gemini.preload, target),
-            lambda: OpinionCache(self.store(), time.time, settings.gemini_model),
-            settings.tool_rounds,
         )
 
     def _within_budgets(self, complete: Complete) -> Complete:

@@ -6,6 +6,8 @@ Exit codes: 0 answered (``unknown`` is an answer), 2 wrong usage or settings, 1 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import dataclasses
 import json
 import sys
 import time
@@ -51,7 +53,7 @@ def _parser() -> argparse.ArgumentParser:
         ("sweep", _sweep, _no_options),
         ("eval", _eval, _eval_options),
         ("report", _report, _report_options),
-        ("doctor", _doctor, _no_options),
+        ("doctor", _doctor, _format_option),
         ("store", _store, _store_options),
     ):
         sub = commands.add_parser(name, help=command.__doc__, description=command.__doc__)
@@ -228,14 +230,16 @@ def _store(arguments: argparse.Namespace, settings: Settings) -> int:
 
 
 def _doctor(arguments: argparse.Namespace, settings: Settings) -> int:
-    """Say what is missing or broken, and what mends it."""
-    del arguments
+    """Say what is well, doubtful or broken, and what mends it."""
     from airflow_de_agent import doctor
 
-    findings = doctor.findings(settings)
-    for line in findings or ["all is well"]:
-        print(line)
-    return 1 if findings else 0
+    with contextlib.redirect_stdout(sys.stderr):  # where Airflow 2 logs to, ours is for the findings
+        findings = doctor.findings(settings, doctor.host_connections(settings))
+    if arguments.format == "json":
+        print(json.dumps([dataclasses.asdict(finding) for finding in findings], indent=1))
+    for finding in findings if arguments.format == "text" else ():
+        print(finding.line)
+    return 1 if any(finding.status == "failed" for finding in findings) else 0
 
 
 if __name__ == "__main__":

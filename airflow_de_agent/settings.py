@@ -140,6 +140,11 @@ def on_aws() -> bool:
     return any(os.environ.get(name) for name in _AWS_SIGNS)
 
 
+def on_mwaa() -> bool:
+    """Whether this is a container of Amazon MWAA."""
+    return any(_of_mwaa().values())
+
+
 def load() -> Settings:
     """Read every option; the host's own configuration is airflow.cfg.
 

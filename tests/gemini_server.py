@@ -379,6 +379,16 @@ class _Handler(BaseHTTPRequestHandler):
     def log_message(self, *_args: object) -> None:
         """Say nothing."""
 
+    def do_GET(self) -> None:
+        """The description of a model, as `models.get` asks for it."""
+        name = self.path.partition("?")[0].rpartition("/")[2]
+        if self.headers.get("x-goog-api-key") != KEY:
+            self._send(bad_key(Request(self.path, {}, {})))
+        elif name not in MODELS:
+            self._send(error(404, "NOT_FOUND", f"models/{name} is not found")(Request(self.path, {}, {})))
+        else:
+            self._send(Response(body=json.dumps({"name": f"models/{name}", "version": "001"}).encode()))
+
     def do_POST(self) -> None:
         content = self.rfile.read(int(self.headers["Content-Length"]))
         if self.path == "/token":  # Google's token exchange, as workload identity uses it

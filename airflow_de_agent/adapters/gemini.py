@@ -92,6 +92,25 @@ def preload(target: Target) -> None:
         return
 
 
+def look_up(target: Target, seconds: float) -> Reply:
+    """Ask for the model's description, which costs nothing; `problem` says why it cannot be used. Never raises."""
+    ask = _sdk()
+    if ask is None:
+        return Reply(problem="no SDK for it is installed.", cure="pip install google-genai")
+    try:
+        if ask is _with_genai:
+            options: Any = {"http_options": {"timeout": int(seconds * 1000)}}
+            _genai_client(target).models.get(model=target.model, config=options)
+        else:
+            genai = _generativeai()
+            endpoint = {"api_endpoint": target.base_url} if target.base_url else None
+            genai.configure(api_key=target.api_key, transport="rest", client_options=endpoint)
+            genai.get_model(f"models/{target.model}", request_options={"timeout": seconds, "retry": None})
+    except Exception as exc:  # noqa: BLE001 -- as in `_attempt`
+        return reply_to(exc, target.model)
+    return Reply(model=target.model)
+
+
 _NOTHING = "the model answered nothing ({})."
 Ask = Callable[[Prompt, dict[str, Any], Target, float, int], Reply]
 
