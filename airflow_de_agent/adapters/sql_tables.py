@@ -54,63 +54,92 @@ def _begin_sqlite(connection: Any) -> None:
 
 def create_tables(engine: Engine) -> tuple[Any, ...]:
     """The tables of claims, diagnoses, incidents, votes and memory; those that are absent are created."""
-    from sqlalchemy import BigInteger, Column, Float, Index, Integer, MetaData, String, Table, Text
-
-    def text(name: str, length: int = 250, **options: Any) -> Any:
-        return Column(name, String(length), nullable=options.pop("nullable", False), **options)
+    from sqlalchemy import MetaData
 
     meta = MetaData()
-    claims = Table(
-        "de_agent_claims", meta, text("id", 16, primary_key=True), text("owner"), Column("claimed_at", Float)
+    tables = _claims(meta), _diagnoses(meta), _incidents(meta), _votes(meta), _memory(meta)
+    _create(meta, engine)
+    return tables
+
+
+def _text(name: str, length: int = 250, **options: Any) -> Any:
+    from sqlalchemy import Column, String
+
+    return Column(name, String(length), nullable=options.pop("nullable", False), **options)
+
+
+def _claims(meta: Any) -> Any:
+    from sqlalchemy import Column, Float, Table
+
+    return Table(
+        "de_agent_claims", meta, _text("id", 16, primary_key=True), _text("owner"), Column("claimed_at", Float)
     )
-    diagnoses = Table(
+
+
+def _diagnoses(meta: Any) -> Any:
+    from sqlalchemy import Column, Float, Index, Integer, Table, Text
+
+    return Table(
         "de_agent_diagnoses",
         meta,
-        text("id", 16, primary_key=True),
-        *(text(name) for name in ("dag_id", "run_id", "task_id", "fingerprint")),
-        text("incident_id", index=True),
+        _text("id", 16, primary_key=True),
+        *(_text(name) for name in ("dag_id", "run_id", "task_id", "fingerprint")),
+        _text("incident_id", index=True),
         Column("map_index", Integer),
         Column("try_number", Integer),
-        text("category", 40),
+        _text("category", 40),
         Column("diagnosed_at", Float, index=True),
         Column("failure", Text),
         Column("diagnosis", Text),
         Index("de_agent_by_run", "dag_id", "run_id", "task_id"),
     )
-    incidents = Table(
+
+
+def _incidents(meta: Any) -> Any:
+    from sqlalchemy import Column, Float, Integer, Table, Text
+
+    return Table(
         "de_agent_incidents",
         meta,
-        text("id", 16, primary_key=True),
-        text("fingerprint", index=True),
-        text("open_key", unique=True, nullable=True),
-        text("lead_id", 16),
+        _text("id", 16, primary_key=True),
+        _text("fingerprint", index=True),
+        _text("open_key", unique=True, nullable=True),
+        _text("lead_id", 16),
         *(Column(name, Float) for name in ("opened_at", "updated_at", "closed_at", "refused_at")),
         *(Column(name, Float) for name in ("posting_at", "writing_at")),
         *(Column(name, Integer) for name in ("count", "revision", "shown_revision")),
         *(Column(name, Integer, default=0) for name in ("helpful", "not_helpful", "reopened")),
-        text("channel"),
-        text("message_ts", 40, index=True),
-        *(text(name, nullable=True) for name in ("posting_by", "writing_by")),
+        _text("channel"),
+        _text("message_ts", 40, index=True),
+        *(_text(name, nullable=True) for name in ("posting_by", "writing_by")),
         Column("told", Text, default=""),
         Column("fixed_by", Text, default=""),
     )
-    votes = Table(
+
+
+def _votes(meta: Any) -> Any:
+    from sqlalchemy import Table
+
+    return Table(
         "de_agent_votes",
         meta,
-        text("incident_id", 16, primary_key=True),
-        text("person", 100, primary_key=True),
-        text("vote", 20),
+        _text("incident_id", 16, primary_key=True),
+        _text("person", 100, primary_key=True),
+        _text("vote", 20),
     )
-    memory = Table(
+
+
+def _memory(meta: Any) -> Any:
+    from sqlalchemy import BigInteger, Column, Float, Table, Text
+
+    return Table(
         "de_agent_memory",
         meta,
-        text("id", primary_key=True),
+        _text("id", primary_key=True),
         Column("number", BigInteger),
         Column("text", Text),
         Column("expires_at", Float, index=True),
     )
-    _create(meta, engine)
-    return claims, diagnoses, incidents, votes, memory
 
 
 def _create(meta: Any, engine: Engine) -> None:
