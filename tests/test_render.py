@@ -80,6 +80,20 @@ def test_the_thread_holds_the_rest() -> None:
     check_snapshot("state_entries", entries)
 
 
+def test_the_entries_of_a_thread() -> None:
+    """A changed category, a changed cause, growth and the DAGs that joined look as they were approved."""
+    network = dataclasses.replace(DIAGNOSIS, category=Category.NETWORK)
+    storm = STATES["storm"]
+    entries = {
+        "category": render.changed_entry(network, DIAGNOSIS.category.value, INCIDENT.id),
+        "cause": render.changed_entry(DIAGNOSIS, DIAGNOSIS.category.value, INCIDENT.id),
+        "growth": render.growth_entry(storm, ()),
+        "dags": render.growth_entry(storm, ("finance", "hr")),
+        "many_dags": render.growth_entry(storm, [f"dag_{n}" for n in range(12)]),
+    }
+    check_snapshot("thread_entries", {name: {"text": m.fallback, "blocks": m.blocks} for name, m in entries.items()})
+
+
 @pytest.mark.parametrize(
     ("changes", "word"),
     [
@@ -140,7 +154,8 @@ def test_planted_pings_and_links_stay_text() -> None:
     key = TaskKey(planted, planted, planted, 3)
     record = dataclasses.replace(RECORD, diagnosis=diagnosis, failure=dataclasses.replace(FAILURE, key=key))
     incident = dataclasses.replace(INCIDENT, fixed_by=planted)
-    for message in (render.message(record, incident), render.details(record, incident)):
+    entries = (render.changed_entry(diagnosis, planted, "i1"), render.growth_entry(incident, (planted,)))
+    for message in (render.message(record, incident), render.details(record, incident), *entries):
         for text in (message.fallback, *slack_limits.texts(message.blocks)):
             assert not slack_limits.unsafe(text), text
             assert "<!channel>" not in text
@@ -193,7 +208,9 @@ RECORDS = st.builds(
 def test_any_message_fits_slack(record: Record, count: int, closed_at: float | None, fixed_by: str) -> None:
     """Whatever stands in a failure, no limit is broken and nothing pings or links by itself."""
     incident = dataclasses.replace(INCIDENT, count=count, closed_at=closed_at, fixed_by=fixed_by)
-    for message in (render.message(record, incident), render.details(record, incident)):
+    joined = [record.failure.key.dag_id] * 6
+    entries = (render.changed_entry(record.diagnosis, fixed_by, "i1"), render.growth_entry(incident, joined))
+    for message in (render.message(record, incident), render.details(record, incident), *entries):
         assert slack_limits.broken(message.blocks, message.fallback) == []
         for text in (message.fallback, *slack_limits.texts(message.blocks)):
             assert not slack_limits.unsafe(text)
