@@ -125,9 +125,12 @@ class Companion:
         if incident is not None and incident.message_ts:
             self.delivery.settle(store, incident_id)
 
-    def swept(self, host: Host | None, complain: Callable[[str], object]) -> dict[str, int]:
-        """What the clock asks for: incidents that recovered, messages that are behind."""
-        store, now = self.answers.open_store(), self.answers.clock()
+    def swept(self, host: Host | None, complain: Callable[[str], object], seconds: float) -> dict[str, int]:
+        """What the clock asks for: incidents that recovered, messages that are behind.
+
+        What is not delivered within `seconds` is left to the next sweep.
+        """
+        store, now, end = self.answers.open_store(), self.answers.clock(), time.monotonic() + seconds
         recovered: list[Incident] = []
         try:
             recovered = close_recovered(store, host, now) if host else []
@@ -135,6 +138,8 @@ class Companion:
             complain(str(exc))
         due = store.undelivered()
         for incident in sorted(due, key=lambda one: bool(one.message_ts)):  # first messages come first
+            if time.monotonic() > end:
+                break
             self.delivery.settle(store, incident.id)
         return {"recovered": len(recovered), "delivered": len(due) - len(store.undelivered())}
 

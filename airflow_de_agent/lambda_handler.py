@@ -40,6 +40,7 @@ Answer = dict[str, Any]
 
 BODY_BYTES = 256_000  # Slack's own are far below
 HAND_OVER_SECONDS = {True: 1.5, False: 0.45}  # the first time (a connection is to be made), and later
+SWEEP_END_SECONDS = 20.0  # kept for the last message under way, and for the report of the week
 
 logger = Logger(level="INFO")
 metrics = Metrics(namespace="DEAgent")
@@ -77,7 +78,7 @@ def _handled(event: Event, context: Any) -> Answer:
     if "de_agent_work" in event:
         return _worked(event, context)
     if event.get("source") == "aws.events" or event.get("de_agent") == "sweep":
-        return _swept()
+        return _swept(context)
     logger.error("an event of an unknown kind was refused", keys=sorted(map(str, event))[:20])
     return {"refused": "neither a Slack request nor a scheduled event"}
 
@@ -293,10 +294,11 @@ def _worked(event: Event, context: Any) -> Answer:
     return {"done" if done else "repeated": name}
 
 
-def _swept() -> Answer:
+def _swept(context: Any) -> Answer:
+    seconds = context.get_remaining_time_in_millis() / 1000 - SWEEP_END_SECONDS
     try:
         companion = _companion()
-        done = companion.swept(lambda_parts.host(parts()), logger.warning)
+        done = companion.swept(lambda_parts.host(parts()), logger.warning, seconds)
         done["reports"] = int(companion.weekly(parts().settings.report_channel))
     except DeAgentError as exc:
         logger.error(f"the sweep failed and is done again next time: {exc}")

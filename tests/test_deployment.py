@@ -17,10 +17,12 @@ import yaml
 
 from airflow_de_agent import settings
 from airflow_de_agent.adapters.dynamodb_table import INDEXES
+from airflow_de_agent.adapters.secrets import Secrets
 from airflow_de_agent.core import mention
 from deployment import prune, sign_sample
-from tests import iam_policies
+from tests import aws_servers, iam_policies
 
+aws = aws_servers.aws
 ROOT = Path(__file__).parents[1]
 DEPLOYMENT = ROOT / "deployment"
 # what AWS gives no resource for: only statements of the caller's own session are meant, by condition
@@ -237,6 +239,19 @@ def test_pruning_leaves_what_is_called(tmp_path: Path) -> None:
         "logs",
     ]
     assert prune.prune(tmp_path / "botocore" / "data") == 6
+
+
+def test_the_secrets_of_the_readme_are_those_that_are_read(aws: aws_servers.AwsServer) -> None:
+    """Created as the README says, each is found, with the fields that it names."""
+    commands = re.findall(
+        r"--name (de-agent/\w+)[\s\\]+--secret-string '([^']+)'", (DEPLOYMENT / "README.md").read_text()
+    )
+    for name, values in commands:
+        aws.client("secretsmanager").create_secret(Name=name, SecretString=values)
+    found = Secrets(lambda: aws.client("secretsmanager"), environ={}, connections={})
+    slack, redshift = found.slack(), found.redshift()
+    assert slack and all((slack.bot_token, slack.signing_secret, slack.verification_token)) and found.gemini()
+    assert redshift and all((redshift.cluster_id, redshift.database, redshift.secret_arn))
 
 
 def test_the_sample_is_signed_afresh() -> None:

@@ -480,6 +480,30 @@ def test_the_sweep_delivers_and_closes(desk: Desk) -> None:
     assert desk.store.incident(waiting.id).message_ts
 
 
+def test_a_deleted_channel_holds_up_no_other(desk: Desk, caplog: pytest.LogCaptureFixture) -> None:
+    """One incident's channel is gone: that is recorded, and the messages of the others go out in the same sweep."""
+
+    def gone(method: str, arguments: dict[str, Any]) -> dict[str, Any] | None:
+        return {"error": "channel_not_found"} if arguments.get("channel") == "CGONE" else None
+
+    desk.slack.refuse = gone
+    dead = desk.incident()
+    desk.store.shown(dead.id, revision=0, channel="CGONE", message_ts="1.2")
+    desk.store.vote(dead.id, person="U1", vote="helpful")
+    failure = dataclasses.replace(RECORD.failure, key=RECORD.failure.key._replace(run_id="r2"), slack_channel="#data")
+    desk.store.add(dataclasses.replace(RECORD, failure=failure, fingerprint="f2", diagnosed_at=time.time()), window=60)
+    told = lambda_handler.handler({"de_agent": "sweep"}, local_lambda.Context())
+    assert told["delivered"] == 1 and "channel_not_found" in caplog.text
+    assert [m["channel"] for m in desk.slack.messages if m["channel"] != "C1"] == ["CDATA"]
+
+
+def test_a_sweep_ends_before_its_invocation_does(desk: Desk) -> None:
+    """What is not delivered in time is left to the next sweep."""
+    desk.store.add(dataclasses.replace(RECORD, diagnosed_at=time.time()), window=3600)
+    assert lambda_handler.handler({"de_agent": "sweep"}, local_lambda.Context(seconds=10.0))["delivered"] == 0
+    assert lambda_handler.handler({"de_agent": "sweep"}, local_lambda.Context())["delivered"] == 1
+
+
 def test_the_report_of_the_week_is_posted_once(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     """The sweep posts it where the configuration says, once a week, however many sweeps there are."""
     monkeypatch.setenv("DE_AGENT_REPORT_CHANNEL", "#data-weekly")

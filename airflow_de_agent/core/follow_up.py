@@ -63,7 +63,7 @@ def _history(record: Record, incident: Incident) -> Iterator[str]:
 
 def _impact(record: Record, incident: Incident) -> Iterator[str]:
     downstream = record.failure.downstream_task_ids
-    yield f"{incident.count:,} task instances failed of this cause."
+    yield f"{incident.count:,} task instance{'s' if incident.count > 1 else ''} failed of this cause."
     if downstream:
         yield f"{len(downstream)} downstream tasks cannot run: {words(', '.join(downstream), 600)}"
 

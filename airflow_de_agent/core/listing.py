@@ -44,7 +44,7 @@ def failures(records: Iterable[Record], hours: float) -> Message:
     if not incidents:
         return said(f"Nothing was diagnosed in the last {_span(hours)}.")
     lines = [_incident_line(members) for members in incidents.values()]
-    return listed(f"{len(lines)} incidents in the last {_span(hours)}", lines)
+    return listed(f"{len(lines)} incident{'s' if len(lines) > 1 else ''} in the last {_span(hours)}", lines)
 
 
 def _incident_line(members: Sequence[Record]) -> str:
