@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import psycopg2
 import pytest
 
+from airflow_de_agent.spool import Spool
 from tests import airflow_host, slack_server
 
 pytestmark = [pytest.mark.airflow, pytest.mark.timeout(420)]
@@ -31,11 +36,14 @@ EXPECTED = {
     ("trigger_fails", "wait_for_job", -1, 1),
     ("user_callback_raises", "publish", -1, 1),
     ("explicit", "export", -1, 1),
+    ("recovers", "fetch_rates", -1, 1),
     ("chain", "first", -1, 1),
     ("chain", "report", -1, 1),
     ("not_importable", "never_starts", -1, 1),
 }
-HOSTS = [(3, "CeleryExecutor"), (3, "LocalExecutor"), (2, "CeleryExecutor"), (2, "LocalExecutor")]
+HOSTS = [(3, "LocalExecutor"), (2, "LocalExecutor"), (3, "CeleryExecutor"), (2, "CeleryExecutor")]
+# one of each major, for what does not depend on the executor; the same objects, so that the host is not started anew
+BOTH_MAJORS = pytest.mark.parametrize("seen", HOSTS[:2], indirect=True, ids=["airflow3", "airflow2"])
 
 
 class Seen:
@@ -58,6 +66,38 @@ class Seen:
     def keys(self) -> Counter[tuple[str, str, int, int]]:
         return Counter((d["dag_id"], d["task_id"], d["map_index"], d["try_number"]) for d in self.diagnoses)
 
+    def task_states(self, dag_id: str, expected: list[str], *, tries: int = 2) -> None:
+        """Wait until the task instances of a DAG have these states, sorted, and so many tries in all."""
+        query = "SELECT state, try_number FROM task_instance WHERE dag_id = %s"
+
+        def now() -> tuple[list[str], int]:
+            with contextlib.closing(psycopg2.connect(self.host.database.replace("+psycopg2", ""))) as db:
+                cursor = db.cursor()
+                cursor.execute(query, (dag_id,))
+                rows = cursor.fetchall()
+            return sorted(str(row[0]) for row in rows), sum(row[1] for row in rows)
+
+        self.until(lambda: now() == (expected, tries))
+
+    def until(self, happens: Callable[[], Any], seconds: float = 90) -> Any:
+        """Wait until something is the case; what it is."""
+        end = time.monotonic() + seconds
+        while True:
+            with contextlib.suppress(StopIteration, IndexError):
+                if found := happens():
+                    return found
+            assert time.monotonic() < end
+            time.sleep(0.3)
+
+    def messages(self, incident_id: str) -> list[dict[str, Any]]:
+        """The messages of an incident in its channel."""
+        marks = [(m["metadata"]["event_payload"]["incident_id"], m) for m in self.slack.messages]
+        return [m for mark, m in marks if mark == incident_id]
+
+    def thread(self, message_ts: str) -> list[dict[str, Any]]:
+        """What stands in a message's thread."""
+        return [m for m in self.slack.replies if m["thread_ts"] == message_ts]
+
     def of(self, dag_id: str, task_id: str) -> dict[str, Any]:
         return next(d for d in self.diagnoses if (d["dag_id"], d["task_id"]) == (dag_id, task_id))
 
@@ -71,6 +111,7 @@ def seen(request: pytest.FixtureRequest, postgres: str, tmp_path_factory: pytest
         extra = {
             "AIRFLOW_CONN_SLACK_API_DEFAULT": slack_server.connection(slack.url),
             "AIRFLOW__DE_AGENT__SLACK_CHANNEL": "#data-oncall",
+            "AIRFLOW__DE_AGENT__REPORT_CHANNEL": "#data-weekly",
         }
         venv = airflow_host.ROOT / ".venv" / f"airflow{major}"
         host = airflow_host.AirflowHost(venv, home, DAGS, database, executor=executor, extra=extra)
@@ -134,3 +175,47 @@ def test_the_log_was_read(seen: Seen) -> None:
     """The task's own output reached the diagnosis, so no gap names the log."""
     gaps = [gap for gap in seen.of("ordinary", "transform")["evidence_gaps"] if "log" in gap]
     assert gaps == []
+
+
+# --- the sweep; from here on the host changes ---------------------------------------------------------------------
+
+
+@BOTH_MAJORS
+def test_a_sweep_with_an_empty_store_finds_what_failed_but_not_what_opted_out(seen: Seen, tmp_path: Path) -> None:
+    """Another host's store knows nothing yet: every failure is found in Airflow's database, in one entry a run."""
+    spool, url = tmp_path / "spool", f"sqlite:///{tmp_path / 'other.db'}"
+    lock = Spool(spool).take_lock()  # as if a drainer were at work: what is found stays there to be looked at
+    assert lock is not None
+    options = (f"DE_AGENT_SPOOL_DIR={spool}", f"DE_AGENT_STORE_URL={url}", "DE_AGENT_REPORT_CHANNEL=")
+    said = seen.host.run("env", *options, str(seen.host.venv / "bin" / "de-agent"), "sweep")
+    os.close(lock)
+    entries = [json.loads(path.read_text()) for path in spool.glob("*.json")]
+    found = Counter(tuple(failure["key"]) for entry in entries for failure in entry["failures"])
+    assert Counter((k[0], *k[2:]) for k in found) == Counter(dict.fromkeys(EXPECTED, 1))
+    assert len(entries) == len({key[:2] for key in found})
+    assert f"{len(EXPECTED)} task instances failed" in said
+
+
+@BOTH_MAJORS
+def test_what_recovers_is_closed_and_what_comes_back_is_the_same_incident(seen: Seen) -> None:
+    """A later run succeeds: check mark and one line in the thread, by two sweeps at once; then it fails again."""
+    incident = seen.of("recovers", "fetch_rates")["incident_id"]
+    flag = seen.host.home / "vendor_is_up"
+    flag.touch()
+    seen.host.airflow("dags", "trigger", "recovers")
+    seen.task_states("recovers", ["failed", "success"])
+    with ThreadPoolExecutor(2) as pool:
+        said = list(pool.map(seen.host.de_agent, ["sweep", "sweep"]))
+    assert all("0 task instances failed" in text for text in said)
+    assert sum("1 incidents have recovered" in text for text in said) == 1
+    message = seen.until(lambda: next(m for m in seen.messages(incident) if "Recovered after" in m["text"]))
+    assert message["blocks"][0]["text"]["text"].startswith(":white_check_mark: *Recovered after")
+    seen.until(lambda: [m for m in seen.thread(message["ts"]) if m["text"].startswith(":white_check_mark: Recovered")])
+    flag.unlink()
+    seen.host.airflow("tasks", "clear", "--yes", "--only-failed", "recovers")
+    seen.task_states("recovers", ["failed", "success"], tries=3)
+    seen.until(lambda: "failed again" in seen.messages(incident)[0]["blocks"][0]["text"]["text"])
+    seen.until(lambda: [m for m in seen.thread(message["ts"]) if "It is back" in m["text"]])
+    assert sum(m["text"].startswith(":white_check_mark: Recovered") for m in seen.thread(message["ts"])) == 1
+    assert len(seen.messages(incident)) == 1
+    assert sum(m["channel"] == "CDATAWEEKLY" for m in seen.slack.messages) == 1

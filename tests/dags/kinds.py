@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import time
+from pathlib import Path
 
 from airflow.exceptions import AirflowFailException
 
@@ -150,6 +151,15 @@ with dag("explicit"):
         raise FileNotFoundError("/data/in/orders.csv")
 
     export()
+
+with dag("recovers"):
+
+    @task
+    def fetch_rates():
+        if not Path(os.environ["AIRFLOW_HOME"], "vendor_is_up").exists():
+            raise EOFError("the vendor closed the connection in the middle of rates.csv")
+
+    fetch_rates()
 
 with dag("opted_out", tags=["no-de-agent"]):
 
