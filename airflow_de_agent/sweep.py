@@ -37,7 +37,11 @@ def run(settings: Settings) -> Swept:
     parts = Parts(settings)
     in_airflow = find_spec("airflow") is not None
     steps: tuple[Callable[[Parts], Iterator[str]], ...] = (_missed, _recovered, _handed_on, _reported)
-    if not in_airflow:
+    if in_airflow:
+        from airflow_de_agent.airflow import compat
+
+        compat.act_as_a_command()
+    else:
         swept.done.append("no Airflow here, so no task instances were looked for")
         steps = (_worked_on, _reported)
     for step in steps:

@@ -87,6 +87,25 @@ def test_a_database_that_cannot_be_used_is_one_clear_line(major: int, tmp_path: 
 
 
 @pytest.mark.airflow
+def test_a_connection_in_the_database_of_airflow_3_is_used(slack: slack_server.SlackServer, tmp_path: Path) -> None:
+    """Airflow 3 gives a command that is not its own no connections; the sweep asks as one of Airflow's does."""
+    script = f"""
+from airflow.utils import db
+from airflow.models.connection import Connection
+from airflow.utils.session import create_session
+db.initdb()
+with create_session() as session:
+    session.merge(Connection(conn_id="slack_api_default", conn_type="slack", password={slack_server.TOKEN!r}))
+from airflow_de_agent.cli import main
+raise SystemExit(main(["sweep"]))
+"""
+    options = {"DE_AGENT_REPORT_CHANNEL": "#data-weekly", "DE_AGENT_SLACK_BASE_URL": slack.url}
+    done = sweep([str(ROOT / ".venv" / "airflow3" / "bin" / "python"), "-c", script], tmp_path, **options)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert [m["channel"] for m in slack.messages] == ["CDATAWEEKLY"]
+
+
+@pytest.mark.airflow
 def test_task_code_of_airflow_3_says_that_it_has_no_database(tmp_path: Path) -> None:
     """That is how Airflow 3 is made, so a sweep in a DAG does not fail for it."""
     script = """
