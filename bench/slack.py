@@ -150,7 +150,7 @@ def answered(aws: aws_servers.AwsServer, slack: slack_server.SlackServer) -> tup
         posted(function, "why did sales_etl fail?")
         assert function.wait(60)
         seconds = time.perf_counter() - began
-    (told,) = (message for message in slack.messages if "load.copy_orders failed" in message["text"])
+    (told,) = (message for message in slack.replies if "load.copy_orders failed" in message["text"])
     assert "gemini" in json.dumps(told["blocks"]) and not gemini.breaches
     assert "redshift" in gemini.requests[-1].prompt and "Invalid digit" in gemini.requests[-1].prompt
     return seconds, model.seconds
