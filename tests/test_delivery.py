@@ -9,13 +9,14 @@ from typing import Any
 
 import pytest
 
+from airflow_de_agent import settings
 from airflow_de_agent.adapters.console import Console
 from airflow_de_agent.adapters.slack_thread import SlackThread
 from airflow_de_agent.adapters.sql_store import SqlStore
 from airflow_de_agent.core import channels
 from airflow_de_agent.core.delivery import Delivery
 from airflow_de_agent.core.diagnosis import Category, Diagnosis, Quote
-from airflow_de_agent.core.errors import StoreError
+from airflow_de_agent.core.errors import SettingsError, StoreError
 from airflow_de_agent.core.failure import TaskFailure, TaskKey
 from airflow_de_agent.core.incident import Incident, Record
 from tests import slack_server
@@ -366,6 +367,13 @@ def test_the_first_rule_that_fits_names_the_channel(desk: Desk) -> None:
     desk.fails("t6", mark="f6", dag_id="sales_etl", slack_channel="#own")
     told = [message["channel"] for message in desk.slack.messages]
     assert told == ["CSALES", "CFINANCE", "CANNALERTS", "CPLATFORM", "CONCALL", "COWN"]
+
+
+def test_a_wrong_rule_is_a_wrong_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is named with its option, like any other value that is wrong."""
+    monkeypatch.setenv("DE_AGENT_SLACK_CHANNELS", "team:sales=#sales")
+    with pytest.raises(SettingsError, match=r"\[de_agent\] slack_channels = .*KIND:PATTERN=CHANNEL"):
+        settings.load()
 
 
 @pytest.mark.parametrize(

@@ -219,6 +219,26 @@ def test_a_drainer_killed_between_post_and_note_does_not_post_again(desk: Desk) 
     desk.wait(lambda: len(desk.slack.messages) == 1 and "1 more" in desk.slack.texts()[0])
 
 
+def test_a_drainer_killed_between_reply_and_note_does_not_reply_again(desk: Desk) -> None:
+    """Details that reached Slack but not the store are found again, and there once."""
+    killed: list[int] = []
+
+    def kill(method: str, arguments: dict[str, object]) -> None:
+        if "thread_ts" in arguments and not killed:
+            killed.extend(desk.drainers())
+            os.kill(killed[0], signal.SIGKILL)
+
+    desk.slack.refuse = kill
+    desk.put(failure())
+    desk.start()
+    desk.wait(lambda: len(desk.slack.replies) == 1 and killed[0] not in desk.drainers())
+    assert SqlStore(desk.settings.store_url).undelivered() != []
+    desk.put(failure(1))
+    desk.start_anew()
+    desk.wait(lambda: desk.keys() == [0, 1] and SqlStore(desk.settings.store_url).undelivered() == [])
+    assert (len(desk.slack.messages), len(desk.slack.replies)) == (1, 1)
+
+
 def test_two_captures_of_one_try_are_one_diagnosis(desk: Desk) -> None:
     """Airflow delivers some callbacks twice."""
     desk.put(failure(), failure())
