@@ -165,6 +165,21 @@ callback.record_run(failures_of_rows([row(n) for n in range(500)], {{}}))
     assert len(json.dumps(entry)) < 500_000
 
 
+def test_of_what_did_not_fail_only_the_state_is_kept(python: Path, tmp_path: Path) -> None:
+    """A run of ten thousand tasks, one of which failed, costs one failure: nothing else is asked of the others."""
+    script = """
+from types import SimpleNamespace
+from airflow_de_agent.airflow.run_state import failures_of_rows
+told = dict(dag_id="d", run_id="r", start_date=None, end_date=None, map_index=-1)
+done = [SimpleNamespace(**told, task_id=f"t{n}", state="success", try_number=1) for n in range(9)]
+bad = SimpleNamespace(**told, task_id="bad", state="failed", try_number=0, operator="op", max_tries=0, hostname="h")
+[failure] = failures_of_rows([*done, bad], {})
+assert len(failure.run_state) == 10
+assert failure.key.try_number == 1, "it failed before its first try began"
+"""
+    run(python, script, tmp_path)
+
+
 def test_an_unwritable_spool_costs_one_line(python: Path, tmp_path: Path) -> None:
     """The task's log gets one clear line and nothing else happens."""
     (tmp_path / "blocked").write_text("a file where the spool should be")
