@@ -34,6 +34,8 @@ WEAK = 68.5
 OWN = 55.0
 # From this strength on a row means one thing.
 DEFINITE = 85
+# From this strength on an error that was logged explains what often is a consequence.
+USUAL = 72
 
 
 def diagnose(
@@ -67,9 +69,11 @@ def _yielding(found: list[Match]) -> list[Match]:
 
 
 def _explains(match: Match, end: Match) -> bool:
-    before = match.statement.place not in ("exception", "verdict", "echo")
-    definite = match.signature.strength >= DEFINITE and match.statement.weight >= WEIGHTS["warning"]
-    return before and definite and match.signature.category != end.signature.category
+    place, strength, weight = match.statement.place, match.signature.strength, match.statement.weight
+    before = place not in ("exception", "verdict", "echo")
+    definite = strength >= DEFINITE and weight >= WEIGHTS["warning"]
+    usual = strength >= USUAL and weight >= WEIGHTS["error"]
+    return before and (definite or usual) and match.signature.category != end.signature.category
 
 
 # --- the answer ---

@@ -260,4 +260,8 @@ def _folded(text: str) -> str:
     """White space folded; of a text of unreasonable length both ends, where causes stand."""
     if len(text) > 2 * END_LENGTH:
         text = f"{text[:END_LENGTH]} {text[-END_LENGTH:]}"
-    return " ".join(text.split())
+    return _ROW.sub("Failing row contains", " ".join(text.split()))
+
+
+# PostgreSQL quotes the row that it refused: data, whose words say nothing of the cause.
+_ROW = re.compile(r"Failing row contains \([^\n]{0,4000}\)")

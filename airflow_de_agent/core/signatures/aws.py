@@ -11,12 +11,18 @@ from __future__ import annotations
 from airflow_de_agent.core.signatures.signature import Signature as S
 
 
-def _codes(*codes: str) -> str:
-    """A pattern for boto3's sentence, for Java's ``Error Code: X`` and for exception class names."""
-    any_code = "|".join(codes)
+def _code(*parts: str) -> str:
+    """A pattern for boto3's sentence with a code that has one of the parts in its name."""
     return (
-        rf"An error occurred \((?P<code>{any_code})\)(?: when calling the (?P<operation>\w{{1,60}}) operation)?"
-        rf"|(?:Error ?Code|Code|errorType|__type)['\"]?[:=] ?['\"]?(?P<code2>{any_code})\b|\b(?P<code3>{any_code})(?:Exception)?\b:"
+        rf"An error occurred \((?P<code>\w{{0,60}}(?:{'|'.join(parts)})\w{{0,40}})\) when calling the "
+        r"(?P<operation>\w{1,60}) operation[^:\n]{0,40}: ?(?P<detail>[^\n]{1,160})?"
+    )
+
+
+def _any_code(name: str, category: str, strength: int, cause: str, *parts: str, transience: str = "") -> S:
+    """A row for the codes that no row of their own knows: AWS names its errors much alike."""
+    return S(
+        f"aws.code_{name}", category, strength, ("an error occurred (",), _code(*parts), cause, transience=transience
     )
 
 
@@ -296,8 +302,8 @@ SIGNATURES = (
             "service quota",
             "vcpu",
         ),
-        r"more (?:vCPU )?capacity than your current[^\n]{0,40}|[Ee]xceeded (?:the )?maximum concurrent [\w ]{1,30}|(?P<code>ConcurrentRunsExceeded\w{0,12}|Concurrent runs exceeded|Active(?:Statements|Sessions)Exceeded\w{0,12}|ResourceNumberLimitExceeded\w{0,12}|ServiceQuotaExceeded\w{0,12}|ResourceLimitExceeded\w{0,12}|VcpuLimitExceeded|InstanceLimitExceeded|LimitExceededException|MaxSpotInstanceCountExceeded|account-level service limit|exceeds? (?:the |your )?[\w -]{0,30}(?:quota|service limit|vCPU limit)|(?:quota|vCPU limit) (?:was |has been |is )?exceeded|ApplicationMaxCapacityExceeded|exceeded maximumCapacity|Max concurrent runs|(?:reached|exceed\w{0,3}) (?:the |your )?maximum (?:number|limit) of [\w ]{1,40}|maximum number of [\w -]{1,40}(?:reached|exceeded))",
-        "A service limit is used up: {code|limit exceeded}.",
+        r"(?P<code2>more (?:vCPU )?capacity than your current[^\n]{0,40})|[Ee]xceeded (?:the )?maximum concurrent [\w ]{1,30}|(?P<code>ConcurrentRunsExceeded\w{0,12}|Concurrent runs exceeded|Active(?:Statements|Sessions)Exceeded\w{0,12}|ResourceNumberLimitExceeded\w{0,12}|ServiceQuotaExceeded\w{0,12}|ResourceLimitExceeded\w{0,12}|VcpuLimitExceeded|InstanceLimitExceeded|LimitExceededException|MaxSpotInstanceCountExceeded|account-level service limit|exceeds? (?:the |your )?[\w -]{0,30}(?:quota|service limit|vCPU limit)|(?:quota|vCPU limit) (?:was |has been |is )?exceeded|ApplicationMaxCapacityExceeded|exceeded maximumCapacity|Max concurrent runs|(?:reached|exceed\w{0,3}) (?:the |your )?maximum (?:number|limit) of [\w ]{1,40}|maximum number of [\w -]{1,40}(?:reached|exceeded))",
+        "A service limit is used up[: {code}].",
         ("Let runs wait for each other (max_active_runs, pool), or raise the limit named in the error.",),
         transience="unknown",
     ),
@@ -514,6 +520,28 @@ SIGNATURES = (
         r"Invalid\w{1,30}\.(?:NotFound|Malformed)\)?[^\n]{0,60}?: (?P<detail>[^\n]{1,140})|InvalidParameterCombination[^\n]{0,60}?: (?P<detail2>[^\n]{1,140})",
         "The request names an AWS object that does not exist or does not fit: {detail|see the quoted line}.",
         ("Compare the id with the account and region that the task uses; was it deleted or rebuilt?",),
+    ),
+    S(
+        "aws.unknown_service",
+        "missing_dependency",
+        90,
+        ("unknownserviceerror", "unknown service: '"),
+        r"Unknown service: '(?P<service>[\w-]{1,60})'",
+        "The installed boto3 does not know service {service|that the task asks for}: it is too old, or the name is wrong.",
+        (
+            "Raise boto3 and botocore to a version that has {service|the service}, within the constraints of this Airflow.",
+        ),
+    ),
+    S(
+        "batch.terminated",
+        "deliberate",
+        89,
+        ("'statusreason': '", '"statusreason": "'),
+        r"[\"']statusReason[\"']: [\"'](?!Essential container|Host EC2|OutOf|Task |Docker|Cannot|Resource|Timeout|Job |Array |Dependent |Scaling|Container|CannotPull|MISCONFIG|Unable|Failed|Error|ECS)(?P<reason>[^\"'\n]{3,120})",
+        "Somebody terminated the Batch job: {reason|see its status reason}.",
+        ("Ask who terminated the job; start it again when the reason no longer holds.",),
+        needs=("'exitcode': 137", "'exitcode': 143", '"exitcode": 137', '"exitcode": 143'),
+        operators=("batch",),
     ),
     S(
         "aws.param_validation",
@@ -968,5 +996,65 @@ SIGNATURES = (
         "The cluster is paused, resizing, rebooting or in maintenance.",
         ("Look at the cluster's status and events; resume it or wait.",),
         unless=("maintenance mode: report", "you are now"),
+    ),
+    # --- codes without a row of their own -----------------------------------------------------------------------------
+    _any_code(
+        "denied",
+        "permissions",
+        66,
+        "The caller may not use {operation|the operation} ({code|denied})[: {detail}].",
+        *("Denied", "Forbidden", "NotAuthorized", "Unauthorized", "NotAllowed"),
+    ),
+    _any_code(
+        "throttled",
+        "rate_limit",
+        66,
+        "AWS takes no more {operation|such} calls for now ({code|throttled}).",
+        *("Throttl", "TooManyRequests", "RequestRate", "ThroughputExceeded"),
+    ),
+    _any_code(
+        "limit",
+        "quota",
+        64,
+        "A limit of the service is reached ({code|limit exceeded})[: {detail}].",
+        *("LimitExceeded", "QuotaExceeded", "TooMany", "Capacity", "MaxNumber", "LimitReached"),
+        transience="unknown",
+    ),
+    _any_code(
+        "in_use",
+        "lock_conflict",
+        63,
+        "{operation|The call} met something that is there already or in use ({code|conflict})[: {detail}].",
+        *("AlreadyExist", "AlreadyStart", "AlreadyRun", "Running", "InProgress", "InUse", "Conflict", "Locked", "Busy"),
+        transience="unknown",
+    ),
+    _any_code(
+        "missing",
+        "configuration",
+        62,
+        "{operation|The call} names something that does not exist ({code|not found})[: {detail}].",
+        *("NotFound", "NoSuch", "DoesNotExist", "NotExist", "Unknown"),
+    ),
+    _any_code(
+        "credentials",
+        "authentication",
+        62,
+        "AWS does not accept the credentials ({code|refused})[: {detail}].",
+        *("Expired", "InvalidToken", "Signature", "Credential", "Authentic", "TokenRefresh"),
+    ),
+    _any_code(
+        "service",
+        "external_service",
+        60,
+        "The AWS service failed ({code|internal error})[: {detail}].",
+        *("Internal", "Unavailable", "ServiceFailure", "ServerException", "ServiceException", "Outage"),
+    ),
+    _any_code(
+        "invalid",
+        "configuration",
+        58,
+        "AWS refuses the parameters of {operation|the call} ({code|invalid})[: {detail}].",
+        *("Invalid", "Validation", "Malformed", "BadRequest", "ClientException", "Unsupported", "NotSupported"),
+        *("Illegal", "Rejected", "NotVerified", "Missing", "Mismatch", "Incompatible"),
     ),
 )

@@ -330,7 +330,7 @@ SIGNATURES = (
     S(
         "frame.json",
         "data_quality",
-        57,
+        55,
         (
             "jsondecodeerror",
             "expecting value",

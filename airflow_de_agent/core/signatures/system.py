@@ -131,6 +131,15 @@ SIGNATURES = (
     ),
     # --- files -----------------------------------------------------------------------------------------------------------
     S(
+        "os.read_only",
+        "configuration",
+        90,
+        ("read-only file system", "errno 30"),
+        r"Read-only file system(?:: ?'?(?P<path>[^'\n\"]{1,160}))?|Errno 30",
+        "The path {path|that the task writes to} is on a read-only file system.",
+        ("Write to a directory that is meant for it, such as /tmp; on MWAA the DAGs folder cannot be written to.",),
+    ),
+    S(
         "os.permission",
         "permissions",
         86,
@@ -139,11 +148,9 @@ SIGNATURES = (
             "errno 13",
             "operation not permitted",
             "permissionerror",
-            "read-only file system",
             "eacces",
-            "errno 30",
         ),
-        r"(?:file|directory|access|open|stat|create|remove|unlink|read|write) [`'\"‘](?P<path2>[^'\"’\n]{1,160})['\"’]: Permission denied|(?P<path3>/[\w./=+-]{1,200}): Permission denied|Permission denied:? ?'?(?P<path>[^'\n\"]{0,160})|Errno 1[3]\b|Operation not permitted|PermissionError|Read-only file system|EACCES|Errno 30",
+        r"(?:file|directory|access|open|stat|create|remove|unlink|read|write) [`'\"‘](?P<path2>[^'\"’\n]{1,160})['\"’]: Permission denied|(?P<path3>/[\w./=+-]{1,200}): Permission denied|Permission denied:? ?'?(?P<path>[^'\n\"]{0,160})|Errno 1[3]\b|Operation not permitted|PermissionError|EACCES",
         "The task's user may not use {path|the file}.",
         ("Check owner and mode of {path|the file} for the user that runs the task.",),
         unless=(
@@ -230,12 +237,22 @@ SIGNATURES = (
         unless=("manifest", "key not found", "module not found", "file not found", "dag not found"),
     ),
     S(
+        "shell.bad_interpreter",
+        "missing_dependency",
+        90,
+        ("bad interpreter",),
+        r"(?P<interpreter>/[\w./+-]{1,120}): bad interpreter|bad interpreter",
+        "The script's interpreter {interpreter|named in its first line} is not installed where the task ran.",
+        ("Install it or correct the script's first line; a line end of Windows (^M) also reads like this.",),
+    ),
+    S(
         "shell.not_executable",
         "permissions",
         80,
         ("exit code 126", "return code 126", "exit status 126", "cannot execute"),
         r"(?:exit|return) (?:code|status) 126|cannot execute binary|: cannot execute: required",
         "The command exists but may not be executed.",
+        follows=True,
     ),
     S(
         "shell.unbound",
