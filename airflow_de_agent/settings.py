@@ -13,7 +13,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from airflow_de_agent.core import channels
 from airflow_de_agent.core.errors import SettingsError
 
 SECTION = "de_agent"
@@ -36,6 +35,12 @@ def _option(
     check: Callable[[str], object] | None = None,
 ) -> Any:
     return dataclasses.field(default=default, metadata={"help": description, "choices": choices, "check": check})
+
+
+def _channels(text: str) -> object:
+    from airflow_de_agent.core import channels  # every `airflow` command imports this module: little else with it
+
+    return channels.parse(text)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,7 +72,7 @@ class Settings:
         "",
         "Channels by dag, tag, owner or category, by comma, such as dag:sales_*=#sales, owner:ann=#ann. "
         "The first that fits counts, else slack_channel.",
-        check=channels.parse,
+        check=_channels,
     )
     report_channel: str = _option("", "Slack channel for the report of the week, posted on Mondays. Empty: none.")
     slack_base_url: str = _option("", "Base URL of the Slack API, for gateways and tests.")
