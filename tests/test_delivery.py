@@ -20,7 +20,9 @@ from airflow_de_agent.core.errors import SettingsError, StoreError
 from airflow_de_agent.core.failure import TaskFailure, TaskKey
 from airflow_de_agent.core.incident import Incident, Record
 from tests import slack_server
+from tests.test_capture import HELD, TI, entries, python, run
 
+__all__ = ["python"]  # a fixture
 NOW, HOUR, MINUTE = 1_800_000_000.0, 3600.0, 60.0
 DOWN = {"status": 503, "error": "service_unavailable"}
 
@@ -367,6 +369,28 @@ def test_the_first_rule_that_fits_names_the_channel(desk: Desk) -> None:
     desk.fails("t6", mark="f6", dag_id="sales_etl", slack_channel="#own")
     told = [message["channel"] for message in desk.slack.messages]
     assert told == ["CSALES", "CFINANCE", "CANNALERTS", "CPLATFORM", "CONCALL", "COWN"]
+
+
+OPERATOR = """
+try:
+    from airflow.sdk import DAG, BaseOperator
+except ImportError:
+    from airflow.models import DAG, BaseOperator
+with DAG("sales", schedule=None, tags=["finance", "daily"]):
+    task = BaseOperator(task_id="t", owner="ann, bob")
+"""
+
+
+@pytest.mark.airflow
+def test_owner_and_tags_come_from_the_host(python: Path, tmp_path: Path) -> None:
+    """What rules go by is captured from a real operator on both majors."""
+    script = f'{HELD}{OPERATOR}diagnose_on_failure({{"ti": {TI}, "task": task, "exception": ValueError("x")}})'
+    run(python, script, tmp_path)
+    failure = TaskFailure.from_json(entries(tmp_path)[0]["failure"])
+    record = Record(failure, Diagnosis(Category.UNKNOWN, "x"), "f1", NOW)
+    for rule in ("tag:finance=#a", "tag:daily=#a", "owner:ann=#a", "owner:bob=#a"):
+        assert channels.channel_of(record, channels.parse(rule)) == "#a"
+    assert channels.channel_of(record, channels.parse("tag:hr=#a, owner:eve=#a")) == ""
 
 
 def test_a_wrong_rule_is_a_wrong_setting(monkeypatch: pytest.MonkeyPatch) -> None:
