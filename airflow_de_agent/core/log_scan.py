@@ -17,6 +17,7 @@ from typing import NamedTuple
 from airflow_de_agent.core.log_blocks import VARYING, blocks
 
 SMALL_LOG_BYTES = 256 * 1024
+SMALL_LOG_LINES = 10_000
 
 
 # Lower case; a line that holds one of them may carry the cause.
@@ -147,13 +148,13 @@ def template(line: bytes) -> int:
 
 
 def scan(chunks: Iterable[bytes]) -> Scan:
-    """Read a log once. Logs of up to 256 KiB are kept whole."""
+    """Read a log once. Logs of up to 256 KiB and 10,000 lines are kept whole."""
     scanner = _Scanner()
     found = blocks(chunks)
     head = b""
     for block in found:
         head += block
-        if len(head) > SMALL_LOG_BYTES:
+        if len(head) > SMALL_LOG_BYTES or head.count(b"\n") > SMALL_LOG_LINES:
             break
     else:
         lines = head.split(b"\n")
