@@ -24,7 +24,7 @@ _RELATIVES = 200
 
 
 def task_failure(context: Mapping[str, Any], *, state: str = "failed", slack_channel: str = "") -> TaskFailure:
-    """What a task-level callback knows. `source` is ``dag_processor`` where the task process itself was gone."""
+    """What a task-level callback knows, still to be `redacted`. `source`: ``dag_processor`` where no task was left."""
     redact = compat.host_redact()
     ti, task, error = context["ti"], context.get("task"), context.get("exception")
     own_logs = _own_logs()
@@ -41,7 +41,7 @@ def task_failure(context: Mapping[str, Any], *, state: str = "failed", slack_cha
         logical_date=text_of(getattr(dag_run, "logical_date", None) or context.get("logical_date")),
         hostname=text_of(getattr(ti, "hostname", None)),
         log_path=log_path,
-        log_tail=tail(log_path, redact),
+        log_tail=tail(log_path),
         log_url=text_of(getattr(ti, "log_url", None)),
         reason=redact(text_of(context.get("reason"))),
         slack_channel=slack_channel,
@@ -174,8 +174,8 @@ def log_directory(base: str, key: TaskKey) -> Path:
     return Path(base, f"dag_id={key.dag_id}", f"run_id={key.run_id}", f"task_id={key.task_id}", *mapped)
 
 
-def tail(path: str, redact: Callable[[str], str]) -> str:
-    """The last whole lines of a log, redacted; empty where it cannot be read."""
+def tail(path: str) -> str:
+    """The last whole lines of a log, not yet redacted; empty where it cannot be read."""
     if not path:
         return ""
     try:
@@ -187,7 +187,7 @@ def tail(path: str, redact: Callable[[str], str]) -> str:
         return ""
     if size > TAIL_BYTES:
         data = data.partition(b"\n")[2]
-    return redact(data.decode("utf-8", "replace"))
+    return data.decode("utf-8", "replace")
 
 
 def text_of(value: Any) -> str:

@@ -178,7 +178,7 @@ def task_failure(
         failure,
         state=state.state or "none",
         run_state=tuple(_state(r) for r in rows),
-        log_tail=text or tail(failure.log_path, compat.host_redact()),
+        log_tail=text or compat.host_redact()(tail(failure.log_path)),
     )
 
 
