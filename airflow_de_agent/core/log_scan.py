@@ -220,7 +220,8 @@ class _Scanner:
         else:
             lines = self._count(block)
         self._total += lines
-        self._before = _last_lines(self._before + b"\n" + block if len(block) < 32768 else block)
+        joined = self._total > lines and len(block) < 32768
+        self._before = _last_lines(self._before + b"\n" + block if joined else block)
         if len(self._counts) > _TEMPLATES:
             self._forget()
 
