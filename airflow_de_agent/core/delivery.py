@@ -116,6 +116,7 @@ class Delivery:
             return False
         lead = self._lead(store, incident)
         if lead is None:
+            store.refused(incident.id, now=now)  # nothing can be told; it shall not stand in others' way
             return False
         self._not_before[incident.id] = now + EDIT_SECONDS
         try:
@@ -145,7 +146,7 @@ class Delivery:
         incident = Incident(record.id, record.fingerprint, record.id, record.diagnosed_at, record.diagnosed_at)
         message = render.message(record, incident, buttons=False)
         try:
-            where = self.messenger.post(message, self.channel_for(record), look_first=False)
+            where = self._sent(message, self.channel_for(record), look_first=False)
         except SlackError as exc:
             self.complain(f"Slack did not take the diagnosis of {record.failure.key.label}: {exc}\n{message.text}")
             return None
@@ -175,18 +176,22 @@ class Delivery:
         if again:
             channel = (store.incident(incident.id) or incident).channel
         message = render.message(lead, incident, buttons=self.buttons)
-        try:
-            where = self.messenger.post(message, channel, look_first=again)
-        except SlackError as exc:
-            if exc.retry_after is not None or exc.unauthorised or not channel:
-                raise
-            self.complain(f"{exc}; the message of incident {incident.id} goes to slack_channel, not to {channel}")
-            where = self.messenger.post(message, "", look_first=again)
+        where = self._sent(message, channel, look_first=again)
         self._posted[incident.fingerprint] = Posted(incident.fingerprint, *where)
         store.shown(incident.id, revision=incident.shown_revision, channel=where[0], message_ts=where[1])
         del self._posted[incident.fingerprint]  # noted; else `tell_without_store` would post it again
         self._shown[incident.id] = (incident.revision, incident.shown_revision)
         return True
+
+    def _sent(self, message: render.Message, channel: str, *, look_first: bool) -> tuple[str, str]:
+        """Post a first message; to the messenger's own channel where the one of a rule or a DAG refuses it."""
+        try:
+            return self.messenger.post(message, channel, look_first=look_first)
+        except SlackError as exc:
+            if exc.retry_after is not None or exc.unauthorised or not channel:
+                raise
+            self.complain(f"{exc}; the message of incident {message.incident_id} goes to slack_channel, not {channel}")
+            return self.messenger.post(message, "", look_first=look_first)
 
     def _bring_up(self, store: Store, incident: Incident, lead: Record) -> bool:
         """Edit the message, or write the next thing into its thread; they take turns."""
