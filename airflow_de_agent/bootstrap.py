@@ -123,6 +123,7 @@ class Parts:
             delivery=self.delivery(self.messenger(), socket.gethostname(), buttons=self.settings.slack_buttons),
             clock=time.time,
             complain=_complain,
+            note=log.info,
             owner=socket.gethostname(),
             incident_seconds=self.settings.incident_minutes * 60.0,
             log_token_budget=self.settings.log_token_budget,

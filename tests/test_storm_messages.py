@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import time
 from pathlib import Path
@@ -43,7 +44,7 @@ def storm() -> list[TaskFailure]:
     ]
 
 
-def agent(slack: slack_server.SlackServer, store: SqlStore) -> Agent:
+def agent(slack: slack_server.SlackServer, store: SqlStore, notes: list[str] | None = None) -> Agent:
     messenger = SlackThread(slack_server.TOKEN, "#oncall", slack.url, Console(lambda text: None))
     return Agent(
         open_store=lambda: store,
@@ -51,6 +52,7 @@ def agent(slack: slack_server.SlackServer, store: SqlStore) -> Agent:
         delivery=Delivery(messenger, time.time, lambda text: None, "host"),
         clock=time.time,
         complain=lambda text: None,
+        note=(notes if notes is not None else []).append,
         owner="host",
     )
 
@@ -81,6 +83,20 @@ def test_a_storm_is_two_messages(slack: slack_server.SlackServer, tmp_path: Path
         thread = [reply["text"] for reply in slack.replies if reply["thread_ts"] == message["ts"]]
         assert 1 <= len(thread) <= 6
         assert [text for text in thread if "Proof" in text] == thread[:1]
+
+
+def test_each_diagnosis_is_noted_as_success_or_failure(slack: slack_server.SlackServer, tmp_path: Path) -> None:
+    """The drainer's log says of every diagnosis whether the agent had an answer."""
+    notes: list[str] = []
+    tells = agent(slack, SqlStore(f"sqlite:///{tmp_path / 'd.db'}"), notes)
+    known = storm()[1]
+    odd = dataclasses.replace(
+        known, key=known.key._replace(run_id="r2"), exceptions=(CapturedException("Oddity", "xyzzy"),)
+    )
+    for failure in (known, odd):
+        tells.handle(failure)
+    assert [note.split(": ")[0].split()[-1] for note in notes] == ["succeeded", "failed"]
+    assert notes[0].startswith(f"diagnosis {known.key.diagnosis_id} ")
 
 
 @pytest.mark.parametrize("refused", [{"error": "missing_scope"}, {"status": 429, "error": "ratelimited"}])

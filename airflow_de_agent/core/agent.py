@@ -40,7 +40,8 @@ class StoreAway(Exception):
 class Agent:
     """Diagnoses failures and tells of them. Its parts are plain callables, chosen in `bootstrap`.
 
-    `read_log` gives the task log as byte chunks, or the Evidence that says why there is none.
+    `read_log` gives the task log as byte chunks, or the Evidence that says why there is none; `note` keeps a line of
+    each diagnosis for whoever watches the agent.
     """
 
     open_store: Callable[[], Store]
@@ -48,6 +49,7 @@ class Agent:
     delivery: Delivery
     clock: Callable[[], float]
     complain: Callable[[str], None]
+    note: Callable[[str], None]
     owner: str
     incident_seconds: float = 3600.0
     log_token_budget: int = 4000
@@ -91,6 +93,7 @@ class Agent:
         diagnosis = self._with_history(store, diagnosis, mark, failure)
         record = Record(failure, diagnosis, mark, self.clock())
         incident = store.add(record, join=cause.incident_id if cause else "", window=self.incident_seconds)
+        self.note(_told_of(record))
         self.delivery.tell(store, self.delivery.adopt(store, incident))
         return "leads" if incident.lead_id == record.id else "joined"
 
@@ -107,7 +110,10 @@ class Agent:
             first = store.find(failure.key)
             mark = first.fingerprint if first else ""
             diagnosis = self._with_history(store, diagnosis, mark, failure)
-            self.delivery.tell(store, store.add(Record(failure, diagnosis, mark, now), window=self.incident_seconds))
+            record = Record(failure, diagnosis, mark, now)
+            incident = store.add(record, window=self.incident_seconds)
+            self.note(_told_of(record))
+            self.delivery.tell(store, incident)
         except StoreError as exc:
             raise StoreAway(str(exc), None) from exc
 
@@ -153,6 +159,16 @@ class Agent:
         now = self.clock()
         diagnosis = dataclasses.replace(diagnosis, seconds=seconds_since(failure, now))
         return self.delivery.tell_without_store(Record(failure, diagnosis, mark, now))
+
+
+def _told_of(record: Record) -> str:
+    """Whether the agent succeeded, as the report counts it: an `unknown` is a failure of ours."""
+    diagnosis = record.diagnosis
+    word = "failed" if diagnosis.category is Category.UNKNOWN else "succeeded"
+    return (
+        f"diagnosis {record.id} {word}: {diagnosis.category.value}, {diagnosis.confidence:.2f} sure, by "
+        f"{diagnosis.engine}, {diagnosis.seconds:.1f} s after the failure"
+    )
 
 
 def _told_before(store: Store, failure: TaskFailure) -> bool:
