@@ -113,6 +113,7 @@ class Parts:
 
     def __init__(self, settings: Settings, connections: Connections | None = None) -> None:
         self.settings, self.connections = settings, connections or {}
+        Redactor.emails_too = settings.redact_emails
         self.store = _once(functools.partial(open_store, settings))
 
     def agent(self) -> Agent:

@@ -63,6 +63,7 @@ class Settings:
     )
     deadline_seconds: int = _option(25, "Seconds from a failure to its final answer, at most.")
     log_token_budget: int = _option(4000, "How much of a task log is kept as evidence, in tokens.")
+    redact_emails: bool = _option(False, "Replace e-mail addresses too, wherever secrets are replaced.")
     rules_file: str = _option("", "A YAML file with rules of your own, which come before ours.")
     incident_minutes: int = _option(60, "Failures of one cause join one incident until it was quiet for so long.")
     idle_seconds: int = _option(300, "Seconds after which the detached drainer with nothing to do ends.")

@@ -91,6 +91,22 @@ diagnose_on_failure({{"ti": {TI}, "exception": exc}})
     assert "hunter2" not in text
 
 
+def test_what_the_hosts_masker_knows_does_not_reach_the_spool(python: Path, tmp_path: Path) -> None:
+    """A word that looks like no secret goes where Airflow was told that it is one, an address where we were."""
+    script = f"""{HELD}
+try:
+    from airflow.sdk.log import mask_secret
+except ImportError:
+    from airflow.utils.log.secrets_masker import mask_secret
+mask_secret("swordfish")
+diagnose_on_failure({{"ti": {TI}, "exception": ValueError("no login of ann.lee@data.example.com with swordfish")}})
+"""
+    run(python, script, tmp_path, DE_AGENT_REDACT_EMAILS="True")
+    [entry] = entries(tmp_path)
+    [told] = [link["message"] for link in entry["failure"]["exceptions"]]
+    assert told == "no login of [REDACTED:email#1] with ***"
+
+
 @pytest.mark.parametrize(
     "context",
     ["{}", "None", '{"ti": None}', '{"ti": object(), "exception": ValueError()}', "42"],

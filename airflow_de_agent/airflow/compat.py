@@ -68,7 +68,7 @@ def host_redact() -> Callable[[str], str]:
     """Our redaction after the host's own masker, where the host has loaded one in this process."""
     from airflow_de_agent.core.redaction import Redactor
 
-    ours = Redactor().redact
+    ours = Redactor(emails=settings().redact_emails).redact
     for name in _MASKERS:
         masker = getattr(sys.modules.get(name), "redact", None)
         if masker is not None:

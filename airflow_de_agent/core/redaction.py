@@ -195,18 +195,6 @@ def _safe_alone(value: str) -> bool:
     return len(value) >= 8 and "/" not in value[:1] and " " not in value and value.count("\n") == 0 and odd(value)
 
 
-def _spellings(secret: str) -> Iterator[str]:
-    """A known secret as it is, as JSON and URLs write it."""
-    if len(secret) < 4:  # what is shorter would tear words apart
-        return
-    yield secret
-    if not secret.isalnum():
-        from urllib.parse import quote
-
-        yield secret.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
-        yield quote(secret, safe="")
-
-
 EMAIL_LOCAL = WORD + ".+%-"
 EMAIL = r"[\w.+%-]{1,64}@(?:[A-Za-z0-9-]{1,63}\.){1,6}[A-Za-z]{2,24}"
 
@@ -214,13 +202,13 @@ EMAIL = r"[\w.+%-]{1,64}@(?:[A-Za-z0-9-]{1,63}\.){1,6}[A-Za-z]{2,24}"
 class Redactor:
     """Replaces secrets by stable placeholders; equal secrets get equal placeholders within one redactor.
 
-    `known`: secrets to replace wherever they stand, such as those that Airflow's own masker has been told.
-    `emails`: whether e-mail addresses are replaced too.
+    `emails`: whether e-mail addresses are replaced too; otherwise `emails_too` decides.
     """
 
-    def __init__(self, *, known: Iterable[str] = (), emails: bool = False) -> None:
-        self._known = {spelling: "known" for secret in known for spelling in _spellings(secret)}
-        self._emails = emails
+    emails_too = False  # of the whole process: one place that forgot the user's choice would let all addresses out
+
+    def __init__(self, *, emails: bool | None = None) -> None:
+        self._emails = self.emails_too if emails is None else emails
         self._placeholders: dict[str, str] = {}
         self._numbers: dict[str, int] = {}
         self._remembered: dict[str, str] = {}
@@ -228,7 +216,7 @@ class Redactor:
     def redact(self, text: str) -> str:
         """The text without its secrets; as many newlines as before."""
         kept = self._standing(text)
-        spans = _merged([*_spans(text), *self._email_spans(text), *_literal_spans(text, self._known)], kept)
+        spans = _merged([*_spans(text), *self._email_spans(text)], kept)
         for start, end, kind in spans:
             if len(self._remembered) < REMEMBERED and _safe_alone(text[start:end]):
                 self._remembered.setdefault(text[start:end], kind)
@@ -270,9 +258,5 @@ def _literal_spans(text: str, secrets: dict[str, str]) -> Iterator[Span]:
     for secret, kind in secrets.items():
         for at in finds(text, secret):
             end = at + len(secret)
-            if (
-                len(secret) >= 16
-                or kind == "known"
-                or not (text[at - 1 : at].isalnum() or text[end : end + 1].isalnum())
-            ):
+            if len(secret) >= 16 or not (text[at - 1 : at].isalnum() or text[end : end + 1].isalnum()):
                 yield at, end, kind
