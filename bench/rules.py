@@ -17,6 +17,7 @@ from airflow_de_agent.core import rules  # noqa: E402 - beside the package, not 
 from airflow_de_agent.core.evidence import Line  # noqa: E402 - beside the package, not installed
 from airflow_de_agent.core.failure import CapturedException, TaskFailure, TaskKey  # noqa: E402 - beside the package, not installed
 from airflow_de_agent.core.matching import matches  # noqa: E402 - beside the package, not installed
+from airflow_de_agent.core.offline import diagnose_log  # noqa: E402 - beside the package, not installed
 from airflow_de_agent.core.signatures import table  # noqa: E402 - beside the package, not installed
 from airflow_de_agent.core.statements import WEIGHTS, Statement  # noqa: E402 - beside the package, not installed
 from airflow_de_agent.core.task_log import TaskLog, distil  # noqa: E402 - beside the package, not installed
@@ -44,7 +45,9 @@ def main() -> None:
     rules.diagnose(FAILURE, short)
     base = _milliseconds(lambda: rules.diagnose(FAILURE, short))
     _row("100 lines", base, base)
-    distilled = distil(["\n".join(line.text for line in long.lines).encode()], redact=lambda text: text)
+    log = "\n".join(line.text for line in long.lines).encode()
+    _row("1,000 lines, read, redacted, distilled, diagnosed", _milliseconds(lambda: diagnose_log([log], FAILURE)), base)
+    distilled = distil([log], redact=lambda text: text)
     _row(
         "1,000 lines, distilled to 4,000 tokens before", _milliseconds(lambda: rules.diagnose(FAILURE, distilled)), base
     )

@@ -44,12 +44,14 @@ _TROUBLE = re.compile(
 )
 _NUMBERS = re.compile(r"\d{4,}|\d+\.\d+|0x[0-9a-f]+|[0-9a-f]{8,}|\d+(?=[a-z%/])")
 _DIGITS = re.compile(r"\d+")
+_CODE = re.compile(r"[45]\d\d\b|code [01]\b|0 rows|\(0,\)")  # numbers that the patterns above tell from others
 _LEVELS = {"CRITICAL": 85.0, "FATAL": 85.0, "ERROR": 80.0, "WARNING": 45.0, "WARN": 45.0}
 
 _LINE = 1500
 _MESSAGE_LINE = 3000
 _RECORD_LINES = 24
 _CROWD = 12
+_KEY_LENGTH = 400
 _PREFIX = 7  # what `TaskLog.text` puts before a line, and its newline
 
 
@@ -73,7 +75,8 @@ def _cost(line: Line) -> int:
 
 def choose(found: Sequence[Record], counts: Sequence[int], budget: int) -> list[Line]:
     """The lines of the weightiest records, in order, within `budget` tokens."""
-    units = _folded(_units(found, counts, budget * 4), found, counts)
+    keys = list(map(_fold_key, found))
+    units = _folded(_units(found, counts, keys, budget * 4), found, counts, keys)
     room = budget * 4
     quiet_room = room * 4 // 10
     weak_room = room * 7 // 10
@@ -102,8 +105,8 @@ def _cut(unit: _Unit, room: int) -> _Unit:
     return dataclasses.replace(unit, lines=kept[::-1])
 
 
-def _units(found: Sequence[Record], counts: Sequence[int], room: int) -> list[_Unit]:
-    weights = [_weight(record, count) for record, count in zip(found, counts, strict=True)]
+def _units(found: Sequence[Record], counts: Sequence[int], keys: Sequence[str], room: int) -> list[_Unit]:
+    weights = _weights(found, counts, keys)
     attempt = max((i for i, record in enumerate(found) if "Starting attempt " in record.first), default=0)
     loud = [i for i, weight in enumerate(weights) if weight >= 60]
     _thin_crowds(weights, found)
@@ -153,6 +156,21 @@ def _raise_neighbours(weights: list[float], loud: Sequence[int]) -> None:
             weights[i] += max(0, 6 - distance / 3)
 
 
+def _weights(found: Sequence[Record], counts: Sequence[int], keys: Sequence[str]) -> list[float]:
+    """The weight of each record; short lines that differ in numbers only are weighed once, codes among them apart."""
+    known: dict[tuple[str, int, bool], float] = {}
+    weights: list[float] = []
+    for record, count, key in zip(found, counts, keys, strict=True):
+        if len(record.lines) > 1 or len(record.first) > _KEY_LENGTH or record.traceback:
+            weights.append(_weight(record, count))
+            continue
+        like = (key, count, _CODE.search(record.first) is not None)
+        if like not in known:
+            known[like] = _weight(record, count)
+        weights.append(known[like])
+    return weights
+
+
 def _weight(record: Record, count: int) -> float:
     text = record.first
     if _NOISE.search(text[:300]):
@@ -180,11 +198,11 @@ def _weight(record: Record, count: int) -> float:
     return weight
 
 
-def _folded(units: list[_Unit], found: Sequence[Record], counts: Sequence[int]) -> list[_Unit]:
+def _folded(units: list[_Unit], found: Sequence[Record], counts: Sequence[int], keys: Sequence[str]) -> list[_Unit]:
     """Of units that differ in numbers only: the first, a count, and those few whose numbers may be codes."""
     groups: dict[str, list[_Unit]] = {}
     for unit in units:
-        groups.setdefault(_fold_key(found[unit.at]), []).append(unit)
+        groups.setdefault(keys[unit.at], []).append(unit)
     kept: list[_Unit] = []
     for group in groups.values():
         count = max(len(group), counts[group[0].at])
@@ -205,7 +223,7 @@ def _fold_key(record: Record) -> str:
     text = record.first if record.first.strip() else record.lines[-1].text
     if record.traceback:
         text += "|" + record.lines[-1].text
-    return f"{record.level}|{record.place}|{_DIGITS.sub('0', _NUMBERS.sub('0', text[:400]))}"
+    return f"{record.level}|{record.place}|{_DIGITS.sub('0', _NUMBERS.sub('0', text[:_KEY_LENGTH]))}"
 
 
 def _shown(record: Record, room: int) -> list[Line]:
