@@ -12,7 +12,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from airflow_de_agent import bootstrap
-from airflow_de_agent.core.redaction import Redactor
+from airflow_de_agent.core.redaction import PLACEHOLDER, Redactor
+from airflow_de_agent.core.redaction_search import LITERALS
 from airflow_de_agent.settings import Settings
 
 dice = random.Random(20261122)
@@ -309,6 +310,20 @@ def test_no_planted_password_is_left(before, context, after):
     """A secret in its context on a line of its own goes, whatever text is around it."""
     frame, secret = IN_CONTEXT[context]
     assert secret not in redacted(f"{before}\n{frame.format(secret)}\n{after}")
+
+
+LONG = "\n" + "INFO - wrote rows to the table of the day before\n" * 2100
+
+
+@settings(max_examples=200, deadline=None)
+@example("api_\u212aey = 'Zx81_kQpw93'")
+@example("s\u212a_live_" + "AbCd1234" * 3)
+@given(st.lists(st.one_of(pieces, st.sampled_from(LITERALS), st.sampled_from("\u212a\u0130kKiI_=@")), max_size=12))
+def test_a_long_text_hides_nothing_that_a_short_one_shows(parts):
+    """Whatever surrounds a secret, both ways of searching find it; of two kinds that fit it may bear either."""
+    text = "".join(parts)
+    shown = re.sub(PLACEHOLDER, "X", redacted(text + LONG))
+    assert shown.removesuffix(LONG) == re.sub(PLACEHOLDER, "X", redacted(text))
 
 
 HOSTILE = [

@@ -31,6 +31,7 @@ cu et ro at th da el ve ac si ut k_ d_ it ch co om s. ng pr ct e. ck _t ss rt sh
 ts ea ap mo ki be ic od r_ oa tu ub og of _p ke ft is ok ls eb ks so tc p_ a2 s_ 34 ie 41 9. cr 29 pt ql 48
 sq m_ fc 13 pm gi lf pi ld // t- e-
 """
+LATIN = {0x212A: "k", 0x0130: "i"}  # letters whose lower case is one of ASCII's
 Owners = dict[str, list[tuple[str, int, bool]]]
 Neighbours = dict[str, tuple[set[str], set[str]]]
 
@@ -91,7 +92,8 @@ def _pair_hits(text: str) -> Iterator[tuple[int, str]]:
     for base in range(0, len(text), CHUNK):
         chunk = text[base : base + CHUNK + 2 * OVERLAP]
         lowered = _lower(chunk)
-        data = chunk.encode("ascii", "replace")  # one byte for each character, so that places stay
+        # one byte for each character, so that places stay
+        data = (chunk if chunk.isascii() else chunk.translate(LATIN)).encode("ascii", "replace")
         first, last = OVERLAP if base else 0, CHUNK + OVERLAP
         for match in pattern.finditer((data + b" " * (len(data) % 2)).decode("utf-16-le")):
             pair = match.start() * 2
