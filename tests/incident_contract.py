@@ -103,6 +103,15 @@ class IncidentContract:
         assert store.close(opened.id, now=NOW + 60, count=2) is True
         assert (store.incident(opened.id).closed_at, store.incident(opened.id).count) == (NOW + 60, 2)
 
+    def test_an_edit_that_comes_late_with_older_words_is_made_again(self, store: Store) -> None:
+        """Of two hosts that edit one message, the slower may show less: its note says so, and the message is behind."""
+        opened = store.add(record(key()), window=HOUR)
+        store.note_fix(opened.id, note="a")
+        store.shown(opened.id, revision=2, channel="C1", message_ts="1.2")
+        assert store.undelivered() == []
+        store.shown(opened.id, revision=1)
+        assert [(i.id, i.shown_revision) for i in store.undelivered()] == [(opened.id, 1)]
+
     def test_an_incident_is_found_by_its_message(self, store: Store) -> None:
         """A reaction and a question in a thread name the message only."""
         opened = store.add(record(key()), window=HOUR)

@@ -25,13 +25,14 @@ BOT = {"user_id": "UBOT", "bot_id": "BBOT", "user": "de-agent", "team": "T", "te
 class SlackServer:
     """`written` is all that stands there, `messages` in channels and `replies` in threads; `calls` all that was asked.
 
-    `refused` is what came too fast; threads count as their channel.
+    `refused` is what came too fast; threads count as their channel. `spoken` makes other bytes of an answer.
     """
 
     def __init__(self) -> None:
         self.written: list[dict[str, Any]] = []
         self.calls: list[tuple[float, str, dict[str, Any]]] = []
         self.refuse: Callable[[str, dict[str, Any]], dict[str, Any] | None] = lambda method, arguments: None
+        self.spoken: Callable[[str, bytes], bytes] = lambda method, answer: answer
         self.per_second_and_channel: float | None = None
         self.refused: list[str] = []
         self.delay = 0.0
@@ -179,7 +180,7 @@ def running() -> Iterator[SlackServer]:
             token = (self.headers.get("Authorization") or "").removeprefix("Bearer ")
             read = {} if is_json and method in READING else arguments
             status, headers, answer = slack.answer(method, token, _form(address.query) | read)
-            data = json.dumps(answer).encode()
+            data = slack.spoken(method, json.dumps(answer).encode())
             self.send_response(status)
             for name, value in {**headers, "Content-Type": "application/json"}.items():
                 self.send_header(name, value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -191,6 +192,44 @@ def test_only_notable_growth_is_told(desk: Desk) -> None:
     assert "and 119 more task instances" in desk.slack.messages[0]["text"]
 
 
+def test_three_hundred_dags_do_not_fill_a_thread(desk: Desk) -> None:
+    """While few DAGs have failed each that joins is named, later on they are told with the count."""
+    incident = desk.fails("t0", dag_id="d0")
+    desk.rounds()
+    for n in range(1, 300):
+        desk.fails(dag_id=f"d{n}")
+        desk.rounds(2)
+    desk.rounds(6)
+    _, *grown = desk.thread(incident)
+    assert [text.partition("now in ")[2][:4] for text in grown] == [f"`d{n}`" for n in (1, 2, 3, 4)] + ["`d5`", "`d10"]
+    assert "100 task instances" in grown[-1] and "more DAGs" in grown[-1]
+
+
+def test_what_a_newer_version_told_is_gone_on_with(desk: Desk) -> None:
+    """The Lambda and the workers share a store, and one of them is always upgraded first."""
+    incident = desk.fails()
+    desk.rounds()
+    told = json.loads(desk.store.thread(incident.id).told)
+    desk.store.end_entry(incident.id, told=json.dumps(told | {"mood": "calm"}))
+    desk.fails(dag_id="finance")
+    desk.rounds(6)
+    assert len(desk.thread(incident)) == 2
+    assert desk.store.undelivered() == []
+
+
+def test_a_message_that_cannot_be_made_lets_others_pass(desk: Desk) -> None:
+    """However often it is tried, the messages behind it go out."""
+    desk.delivery.channel_for = lambda record: {"good": "#a"}[record.fingerprint]
+    with pytest.raises(KeyError):
+        desk.fails("a", mark="bad")
+    desk.delivery.queued = True
+    desk.fails("b", mark="good")
+    for _ in range(3):
+        desk.now += 5
+        desk.delivery.deliver_due(desk.store)
+    assert "good" in desk.slack.messages[0]["text"]
+
+
 def test_an_incident_recovers_and_comes_back(desk: Desk) -> None:
     """The message is closed with a check mark, opened again within a day, and a new one comes after that."""
     incident = desk.fails()
@@ -325,6 +364,43 @@ def test_a_message_that_somebody_deleted_costs_nothing_else(desk: Desk) -> None:
     assert len(desk.slack.messages) == 1
 
 
+@pytest.mark.parametrize("answer", ["1", "[]", '[{"a": 1}]', "<html>", '{"ok": true}', '{"ok": false, "error": ["x"]}'])
+@pytest.mark.parametrize(
+    "method", ["chat.postMessage", "chat.update", "conversations.history", "conversations.replies"]
+)
+def test_an_answer_that_is_none_of_slacks_is_outlived(desk: Desk, method: str, answer: str) -> None:
+    """A proxy that answers in Slack's place costs time, neither the drainer nor a second message."""
+    real = desk.slack.spoken
+    desk.slack.spoken = lambda called, data: answer.encode() if called == method else real(called, data)
+    desk.fails()
+    desk.rounds(3)
+    desk.delivery, desk.now = desk.host("b"), desk.now + 130
+    desk.fails("more", dag_id="finance")
+    desk.rounds(3)
+    desk.slack.spoken = real
+    for _ in range(6):
+        desk.now += 310
+        desk.rounds(2)
+    assert desk.store.undelivered() == []
+    assert len(desk.slack.messages) == 1
+
+
+@pytest.mark.parametrize(("wait", "seconds"), [("99999999999", 300), ("\xb2", 10), ("0.5", 10), ("7", 7)])
+def test_slack_is_waited_for_five_minutes_at_most(desk: Desk, wait: str, seconds: float) -> None:
+    """Whatever its answer asks for."""
+    desk.slack.refuse = lambda method, arguments: {
+        "status": 429,
+        "error": "ratelimited",
+        "headers": {"Retry-After": wait},
+    }
+    desk.fails()
+    desk.slack.refuse = lambda method, arguments: None
+    for passed, told in ((seconds - 1, 0), (2, 1)):
+        desk.now += passed
+        desk.delivery.deliver_due(desk.store)
+        assert len(desk.slack.messages) == told
+
+
 def test_details_that_somebody_deleted_are_left_alone(desk: Desk) -> None:
     """The rest of the thread goes on."""
     incident = desk.fails()
@@ -369,6 +445,13 @@ def test_the_first_rule_that_fits_names_the_channel(desk: Desk) -> None:
     desk.fails("t6", mark="f6", dag_id="sales_etl", slack_channel="#own")
     told = [message["channel"] for message in desk.slack.messages]
     assert told == ["CSALES", "CFINANCE", "CANNALERTS", "CPLATFORM", "CONCALL", "COWN"]
+
+
+def test_a_channel_longer_than_any_is_none(slack: slack_server.SlackServer, postgres: str) -> None:
+    """What a DAG's author wrote there neither breaks the store nor keeps the failure from the usual channel."""
+    desk = Desk(slack, SqlStore(postgres.replace("postgresql:", "postgresql+psycopg2:")))
+    desk.fails(mark="long-channel", slack_channel="#" + "x" * 300)
+    assert [message["channel"] for message in slack.messages] == ["CONCALL"]
 
 
 OPERATOR = """

@@ -237,9 +237,11 @@ class DynamoDBStore(DynamoDBIncidents, DynamoDBMemory):
             values |= {"channel": channel, "message_ts": message_ts}
             self._point_from(channel, message_ts, incident_id)
         latest, behind = "revision <= :shown_revision", "attribute_exists(pk)"
-        for remove, condition in (("undelivered, refused_at", latest), ("refused_at", behind)):
+        # another may have shown more meanwhile, which this edit took back
+        writes = ("undelivered, refused_at", latest, values), ("refused_at", behind, values | {"undelivered": "yes"})
+        for remove, condition, noted in writes:
             try:
-                self._table.update(self._table.change(incident_key(incident_id), values, condition, remove=remove))
+                self._table.update(self._table.change(incident_key(incident_id), noted, condition, remove=remove))
                 return
             except Overtaken:
                 continue

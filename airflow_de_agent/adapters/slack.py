@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import math
+import re
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from slack_sdk import WebClient
 
 _TIMEOUT_SECONDS = 10
+AGAIN_SECONDS, MOST_SECONDS = 10.0, 300.0  # where Slack does not say when, and whatever it says
 PACE_SECONDS = 1.05
 FREE_SECONDS = 0.25  # so short a wait is none
 _UNAUTHORISED = {"invalid_auth", "not_authed", "account_inactive", "token_revoked", "token_expired"}
@@ -57,9 +59,10 @@ class Slack:
         wanted = channel or self._channel
         if not wanted:
             return self._fallback.post(message, channel, look_first=look_first)
-        if look_first and wanted[:1] in "CG" and (former := self._former(wanted, message.incident_id)):
-            self.edit(message, wanted, former)
-            return wanted, former
+        known = self._ids.get(wanted, wanted)
+        if look_first and known[:1] in "CG" and (former := self._former(known, message.incident_id)):
+            self.edit(message, known, former)
+            return known, former
         metadata = {"event_type": _EVENT, "event_payload": {"incident_id": message.incident_id}}
         where = {"channel": wanted, "metadata": metadata, "unfurl_links": False}
         sent = self._written("chat.postMessage", message, where)
@@ -86,11 +89,14 @@ class Slack:
         """Write a message; by its text alone where Slack does not take its blocks, so that it is seen all the same."""
         self._keep_pace(where["channel"])
         try:
-            return self._call(method, text=message.fallback, blocks=list(message.blocks), **where)
+            sent = self._call(method, text=message.fallback, blocks=list(message.blocks), **where)
         except SlackError as exc:
             if "invalid_blocks" not in str(exc):
                 raise
-            return self._call(method, text=message.fallback, blocks=[], **where)
+            sent = self._call(method, text=message.fallback, blocks=[], **where)
+        if not (sent.get("channel") and sent.get("ts")):  # by something between Slack and us
+            raise SlackError(f"{method}: the answer names no message", retry_after=AGAIN_SECONDS)
+        return sent
 
     def _keep_pace(self, channel: str) -> None:
         """Wait until Slack takes a further message in a channel: one a second, or it refuses."""
@@ -102,18 +108,25 @@ class Slack:
         return max(wrote_at + PACE_SECONDS - self._clock(), 0.0)
 
     def _former(self, channel_id: str, incident_id: str, other_than: str = "") -> str:
-        """The timestamp of an earlier message of the incident, empty where there is none or it cannot be looked for."""
+        """The timestamp of an earlier message of the incident, empty where there is none or it cannot be looked for.
+
+        Of several, whose answers were all lost, the first is kept and the others are deleted.
+        """
         try:
             seen = self._call("conversations.history", channel=channel_id, limit=100, include_all_metadata=True)
         except SlackError as exc:
             if exc.retry_after is not None and not other_than:
                 raise
             return ""  # a channel that cannot be read may be written to; what was just posted must be noted
-        for item in seen["messages"]:
-            payload = item.get("metadata", {}).get("event_payload", {})
-            if payload.get("incident_id") == incident_id and item["ts"] != other_than:
-                return str(item["ts"])
-        return ""
+        found = [
+            str(item["ts"])
+            for item in seen.get("messages") or ()
+            if item.get("metadata", {}).get("event_payload", {}).get("incident_id") == incident_id
+        ]
+        found = [ts for ts in found if ts != other_than]
+        for ts in found[:-1]:
+            self._call("chat.delete", channel=channel_id, ts=ts)
+        return found[-1] if found else ""
 
     def _call(self, method: str, **arguments: Any) -> Any:
         from slack_sdk.errors import SlackApiError, SlackClientError
@@ -124,8 +137,9 @@ class Slack:
             return self._opened().api_call(method, json=arguments)
         except SlackApiError as exc:
             raise _refusal(method, exc.response) from exc
-        except (SlackClientError, OSError, http.client.HTTPException, ValueError) as exc:  # an answer may be cut off
-            raise SlackError(f"{method}: {type(exc).__name__}: {exc}", retry_after=10.0) from exc
+        except (SlackClientError, OSError, http.client.HTTPException, ValueError, AttributeError) as exc:
+            # an answer may be cut off, or be no object, on which the SDK stumbles
+            raise SlackError(f"{method}: {type(exc).__name__}: {exc}", retry_after=AGAIN_SECONDS) from exc
 
     def _opened(self) -> WebClient:
         from slack_sdk import WebClient
@@ -137,9 +151,10 @@ class Slack:
 
 
 def _refusal(method: str, response: Any) -> SlackError:
-    reason = str(response.get("error") or f"HTTP {response.status_code}") if response is not None else "no answer"
-    headers = getattr(response, "headers", {})
-    wait = headers.get("Retry-After")
-    passing = reason in _PASSING or wait is not None or getattr(response, "status_code", 200) >= 500
-    retry_after = float(str(wait)) if str(wait).isdigit() else 10.0
-    return SlackError(f"{method}: {reason}", retry_after if passing else None, unauthorised=reason in _UNAUTHORISED)
+    said = getattr(response, "data", None)  # a proxy's answer may be anything
+    status, headers = getattr(response, "status_code", 200), getattr(response, "headers", {})
+    reason = str((said.get("error") if isinstance(said, dict) else "") or f"HTTP {status}")
+    wait = str(headers.get("Retry-After", ""))
+    passing = reason in _PASSING or bool(wait) or status >= 500
+    seconds = min(float(wait), MOST_SECONDS) if re.fullmatch("[0-9]{1,20}", wait) else AGAIN_SECONDS
+    return SlackError(f"{method}: {reason}", seconds if passing else None, unauthorised=reason in _UNAUTHORISED)

@@ -53,7 +53,7 @@ class SlackThread(Slack):
             if exc.retry_after is not None:
                 raise
             return ""  # a thread that cannot be read may still be written to
-        for item in thread["messages"]:
+        for item in thread.get("messages") or ():
             if item.get("metadata", {}).get("event_payload", {}).get("mark") == mark:
                 return str(item["ts"])
         return ""

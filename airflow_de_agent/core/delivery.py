@@ -126,6 +126,11 @@ class Delivery:
         except SlackError as exc:
             self._refused(store, incident, lead, exc)
             return False
+        except StoreError:
+            raise
+        except Exception:  # what cannot be made into a message shall not come first again and again
+            self._not_before[incident.id] = now + REFUSED_SECONDS
+            raise
 
     def adopt(self, store: Store, incident: Incident) -> Incident:
         """Take over a message that was sent while the store was away; the incident as it is then."""

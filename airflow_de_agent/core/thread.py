@@ -1,7 +1,8 @@
 """What an incident's thread tells: the details once, then what is worth a line of its own.
 
 Rules kept here: what has been told decides what is told next, one step at a time; each step has a mark, so that one
-whose note was lost is recognised in Slack; a thread is not chatty: a counter speaks at 10, 100, 1,000 and so on.
+whose note was lost is recognised in Slack; a thread is not chatty: a counter speaks at 10, 100, 1,000 and so on, and
+DAGs that join are named one by one only while there are few.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from airflow_de_agent.core import render
 from airflow_de_agent.core.incident import Incident, Record, Thread
 
 FIRST_MARK = 10
+FEW_DAGS = 5
 DETAILS = "details"
 
 
@@ -37,8 +39,9 @@ class Told:
 
     @classmethod
     def from_text(cls, text: str) -> Told:
-        """Read what `to_text` wrote; empty text: nothing was told."""
-        values = json.loads(text) if text else {}
+        """Read what `to_text` wrote; empty text: nothing was told. What a newer version added is ignored."""
+        known = {field.name for field in dataclasses.fields(cls)}
+        values = {name: value for name, value in (json.loads(text) if text else {}).items() if name in known}
         return cls(**values | {"dags": tuple(values.get("dags", ()))})
 
 
@@ -114,7 +117,8 @@ def _state(told: Told, dags: Sequence[str], lead: Record, incident: Incident) ->
 def _grown(told: Told, dags: Sequence[str], lead: Record, incident: Incident) -> Step | None:
     del lead
     count, joined = _notable(incident.count), [dag for dag in dags if dag not in told.dags]
-    if count <= told.count and not joined:
+    notable = joined and (len(told.dags) < FEW_DAGS or _notable(len(dags)) > _notable(len(told.dags)))
+    if count <= told.count and not notable:
         return None
     message = render.growth_entry(incident, joined)
     after = dataclasses.replace(told, count=max(count, told.count), dags=(*told.dags, *joined))
