@@ -17,7 +17,7 @@ from airflow_de_agent.core.traceback_text import chains, is_frame, without_libra
 _NOISE = re.compile(
     r"::group::|::endgroup::|Dependencies all met for|Started process \d+ to run task|Running: \['airflow', 'tasks'"
     r"|Job \d+: Subtask|Exporting env vars: |Exporting the following env vars|Filling up the DagBag|DAG bundles loaded"
-    r"|Worker startup parse complete|\d+ downstream tasks scheduled|Task exited with return code [01]\b"
+    r"|Worker startup parse complete|\d+ downstream tasks scheduled|Task exited with return code 0\b"
     r"|Running <TaskInstance|Marking task as (?:FAILED|UP_FOR_RETRY|SUCCESS)|Tmp dir root location|Output:\Z"
     r"|Retrieving connection '|Task instance in (?:failure|success) state|Executing callback at index"
     r"|\*\*\* (?:Reading|Found|Log message source)|Pre task execution logs|Post task execution logs"
@@ -76,6 +76,8 @@ def _cost(line: Line) -> int:
 def choose(found: Sequence[Record], counts: Sequence[int], budget: int) -> list[Line]:
     """The lines of the weightiest records, in order, within `budget` tokens."""
     keys = list(map(_fold_key, found))
+    if keys:
+        keys[-1] += "|last"  # how far the task came is told as it stands
     units = _folded(_units(found, counts, keys, budget * 4), found, counts, keys)
     room = budget * 4
     quiet_room = room * 4 // 10

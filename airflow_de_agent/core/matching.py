@@ -92,8 +92,11 @@ def _match(row: Signature, statement: Statement, at: int) -> Match | None:
         return None
     if not row.pattern:
         end = at - start
+        if _names_a_file(window, end, end + 1):
+            return None
         return Match(row, statement, row.strength * statement.weight, window[end : end + 120], {})
     found = list(itertools.islice(_compiled(row.pattern).finditer(window), MATCHES_A_WINDOW))
+    found = [one for one in found if not _names_a_file(window, *one.span())]
     if not found:
         return None
     values: dict[str, str] = {}
@@ -101,6 +104,19 @@ def _match(row: Signature, statement: Statement, at: int) -> Match | None:
         values |= {name: value for name, value in _values(one).items() if name not in values}
     telling = next((one for one in found if _values(one)), found[0])
     return Match(row, statement, row.strength * statement.weight, telling.group(), values)
+
+
+_FILE = re.compile(r"(?:\w{2,5}:/)?/?[\w.=+-]*/[\w./=+-]*\.[A-Za-z]\w{1,5}")
+_NO_FILE = re.compile(r"[^\w./:=+-]")
+
+
+def _names_a_file(window: str, start: int, end: int) -> bool:
+    """Whether words stand within the name of a file: what a file is called says nothing of what went wrong."""
+    if "/" not in window[max(0, start - 200) : start] or _NO_FILE.search(window, start, end):
+        return False
+    begin = max((found.end() for found in _NO_FILE.finditer(window, max(0, start - 200), start)), default=0)
+    file = _FILE.match(window, begin)
+    return file is not None and begin < start and end <= file.end() and "/" in window[begin:start]
 
 
 def _raised_in(files: tuple[str, ...], statement: Statement) -> bool:

@@ -128,12 +128,8 @@ _ECHO = re.compile(
     r"Executing|Running statement|Running command|Running: |Exporting env vars|Rendered|Spark-Submit cmd"
     r"|EcsOperator overrides|Using command"
 )
+_TRIED_AGAIN = ("retrying", "will retry", "retry in", "retry after", "retries left", "retried once", "backing off")
 _RECOVERED = (
-    "retrying",
-    "will retry",
-    "retry in",
-    "retry after",
-    "retries left",
     "recovered",
     "succeeded",
     "falling back",
@@ -149,10 +145,11 @@ _RECOVERED = (
     "futurewarning",
     "previous attempt",
     "earlier attempt",
-    "backing off",
     "not critical",
     "harmless",
 )
+_FINAL = ("not retrying", "no retries left", "no more retries", "retries exhausted", "giving up", "will not retry")
+_RETRIED = re.compile(r"\bretry #?\d{1,3} ?(?:of|/|\))")
 _VERDICT = re.compile(
     r"return code -\d|Process terminated by signal|externally set to|shouldn't be running anymore|Task killed|"
     r"heartbeat|zombie|killed externally|return code 143|return code 137|"
@@ -172,16 +169,22 @@ def _from_log(log: TaskLog) -> Iterator[Statement]:
         if frame or (was_frame and line.text.startswith("    ")) or _FOLDED_AWAY.match(text):
             continue
         place = _place(text, place)
-        passing = line.number not in repeated and _is_passing(text)
+        passing = _is_passing(text, line.number in repeated)
         weight = WEIGHTS[place] * (RECOVERED if passing else 1.0)
         weight *= AFTER_THE_END if ended.is_past(text) and place != "verdict" else 1.0
         weight *= EARLIER_ATTEMPT if line.number < last_start else 1.0
-        yield Statement(text, place, weight, "task_log", line.number)
+        # the name of the file that logs it says nothing of what it says
+        head = _HEAD.match(text)
+        yield Statement(text[head.end() :].lstrip("- ") if head else text, place, weight, "task_log", line.number)
 
 
-def _is_passing(text: str) -> bool:
+def _is_passing(text: str, repeated: bool) -> bool:
+    """Whether a trouble was got over: it says so, or that it is tried again and does not come again and again."""
     lowered = text[:2000].lower()
-    return any(word in lowered for word in _RECOVERED)
+    if any(word in lowered for word in _FINAL):
+        return False
+    tried = any(word in lowered for word in _TRIED_AGAIN) or _RETRIED.search(lowered) is not None
+    return any(word in lowered for word in _RECOVERED) or (tried and not repeated)
 
 
 def _repeated(log: TaskLog) -> set[int]:

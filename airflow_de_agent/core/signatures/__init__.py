@@ -24,6 +24,7 @@ FAMILIES = (
     "python",
     "dataframes",
     "system",
+    "programs",
     "generic",
 )
 

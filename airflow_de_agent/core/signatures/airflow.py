@@ -157,6 +157,20 @@ SIGNATURES = (
         ("Compare the fernet_key of workers and scheduler; rotate with the old key kept in the list.",),
     ),
     S(
+        "airflow.dag_not_found",
+        "configuration",
+        88,
+        (
+            "dag not found during start up",
+            "startup reschedule limit",
+            "dag_not_found",
+            "could not find dag",
+        ),
+        r"[Dd]ag not found during start ?up|[Ss]tartup reschedule limit|[Cc]ould not find DAG '?(?P<dag>[\w.-]{1,120})",
+        "The worker does not find the DAG[ {dag}] in its DAGs folder or bundle: the file is missing, of another version, or fails to import there.",
+        ("Compare the worker's DAG files with the scheduler's, and import the file on the worker.",),
+    ),
+    S(
         "airflow.branch",
         "code_error",
         90,

@@ -422,6 +422,14 @@ SIGNATURES = (
         "The query exceeded the engine's memory limit.",
     ),
     S(
+        "bigquery.partition_filter",
+        "sql_error",
+        90,
+        ("without a filter over column",),
+        r"[Cc]annot query over table '(?P<table>[^'\n]{1,120})'|without a filter over column\(s\) (?P<columns>[^\n]{1,80})",
+        "The query lacks the filter on the partition column that table {table|it reads} requires.",
+    ),
+    S(
         "trino.queue_full",
         "quota",
         90,

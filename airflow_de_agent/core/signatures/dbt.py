@@ -25,6 +25,7 @@ SIGNATURES = (
         "dbt source {source|} is stale: its newest row is older than allowed.",
         ("Look at the load of {source|the source}.",),
         transience="unknown",
+        unless=("ora-01555", "snapshot too old: rollback"),
     ),
     S(
         "dbt.env_var",

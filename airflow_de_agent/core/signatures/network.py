@@ -379,6 +379,7 @@ SIGNATURES = (
         "{host|The service} does not accept the credentials: key or token wrong, revoked or expired.",
         ("Renew the token or key in the connection or secret.",),
         unless=(
+            "not authorized on",
             "cryptography.fernet",
             "unauthorizedoperation",
             "unexpected token",
@@ -422,6 +423,7 @@ SIGNATURES = (
             "cannotpull",
             "errimagepull",
         ),
+        follows=True,
     ),
     S(
         "http.404",
@@ -444,6 +446,18 @@ SIGNATURES = (
         r"\b422\b(?: Client Error|:? Unprocessable)|[Uu]nprocessable (?:Entity|Content)|(?:status(?:[ _]?code)?|HTTP Error)[\"':= ]{1,4}422\b",
         "{host|The service} refuses the payload as invalid (HTTP 422).",
         ("Read the answer's body: it names the field; correct the record or its mapping.",),
+    ),
+    S(
+        "http.refused_field",
+        "data_quality",
+        66,
+        (
+            "field",
+            "loc",
+        ),
+        r"[\"\'](?:field|loc|path|column)[\"\']: ?[\[\"\']{0,3}(?P<field>[\w.]{1,60})[^\n]{0,120}(?:must be|must not|invalid|not a |is required|too long|greater than|less than|out of)",
+        "The service refuses a value of the data: field {field|named in its answer}.",
+        ("Correct the record or its mapping: the service's answer names field {field|and reason}.",),
     ),
     S(
         "http.400",
@@ -604,6 +618,32 @@ SIGNATURES = (
         r"[Nn]ame ?node is in safe ?mode|SafeModeException",
         "The HDFS name node is in safe mode and takes no writes.",
         ("Wait until it leaves safe mode; if it does not, look at missing blocks and its disk.",),
+    ),
+    S(
+        "azure.busy",
+        "rate_limit",
+        91,
+        (
+            "serverbusy",
+            "ingress is over",
+            "egress is over",
+            "over the account limit",
+        ),
+        r"ServerBusy|(?:[Ii]ngress|[Ee]gress) is over[^\n]{0,40}",
+        "The storage account limits the requests.",
+        ("Call more slowly or with fewer tasks at once; spread the load over accounts.",),
+    ),
+    S(
+        "soap.fault",
+        "external_service",
+        84,
+        (
+            "server was unable to process request",
+            "zeep.exceptions.fault",
+        ),
+        r"[Ss]erver was unable to process request[^\n]{0,100}|zeep\.exceptions\.Fault[^\n]{0,100}",
+        "The SOAP service failed with an error of its own.",
+        ("Send the request's time and id to the service's owner; run it again later.",),
     ),
     S(
         "ftp.full",

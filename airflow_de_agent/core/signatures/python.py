@@ -286,7 +286,7 @@ SIGNATURES = (
         "code_error",
         88,
         ("syntaxerror:", "indentationerror", "taberror", "invalid syntax"),
-        r"(?:Syntax|Indentation|Tab)Error: (?P<what>(?:(?!Traceback)[^\n]){1,120})|invalid syntax",
+        r"(?:Syntax|Indentation|Tab)Error: (?![^\n]{0,400}LINE \d{1,5}:)(?P<what>(?:(?!Traceback)[^\n]){1,120})|invalid syntax",
         "The Python code does not parse: {what|syntax error}.",
         ("Correct the file and line named in the traceback.",),
         unless=("errors.syntaxerror", "at or near"),

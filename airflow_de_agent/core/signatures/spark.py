@@ -44,6 +44,19 @@ SIGNATURES = (
         ("Do not collect; write the result out, or aggregate first.",),
     ),
     S(
+        "spark.driver_memory",
+        "configuration",
+        90,
+        (
+            "invalid_driver_memory",
+            "invalid_executor_memory",
+            "system memory",
+        ),
+        r"INVALID_(?:DRIVER|EXECUTOR)_MEMORY|System memory \d{3,15} must be at least (?P<least>\d{3,15})",
+        "Spark is started with less memory than it needs[: at least {least} bytes].",
+        ("Raise spark.driver.memory or spark.executor.memory.",),
+    ),
+    S(
         "spark.executor_137",
         "out_of_memory",
         88,
