@@ -136,12 +136,19 @@ class Intake:
 
     def _settled(self, entry: Entry, failure: TaskFailure, *, again: bool, posted: Posted | None) -> bool:
         outcome = self.agent.handle(failure, again=again, posted=posted)
-        if outcome == "leads" and self.investigation is not None:
+        if self.investigation is not None and (outcome == "leads" or self._unlooked(entry, failure, outcome)):
             # after an outage late is better than never
             since = time.time() if _stem(entry) in self._not_before else entry.written_at
             path = self.spool.put("deep", {"failure": failure.to_json()}, since=since)
             self._fresh.append(Entry(path, "deep", 0, since))
         return outcome != "held"
+
+    def _unlooked(self, entry: Entry, failure: TaskFailure, outcome: str) -> bool:
+        """Whether a drainer that was killed had told of a failure, and not asked for the deeper look at it."""
+        if outcome != "duplicate" or entry.attempts < 2 or not self.agent.has_rules_only(failure):
+            return False
+        deep = [json.loads(one.path.read_bytes()) for one in self.spool.pending() if one.kind == "deep"]
+        return list(failure.key) not in [values["failure"]["key"] for values in deep]
 
     # --- deeper looks ------------------------------------------------------------------------------------------------
 

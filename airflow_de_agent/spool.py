@@ -93,11 +93,15 @@ class Spool:
             return False
 
     def begin(self, entry: Entry) -> Entry | None:
-        """Count an attempt before the work starts; an entry that ended `MAX_ATTEMPTS` drainers is set aside."""
+        """Count an attempt before the work starts; an entry that ended `MAX_ATTEMPTS` drainers is set aside.
+
+        None for that, and for one that somebody took away.
+        """
         if entry.attempts >= MAX_ATTEMPTS:
             self.set_aside(entry, f"the drainer died {entry.attempts} times while it worked on this entry")
             return None
-        return self._renamed(entry, entry.attempts + 1)
+        begun = self._renamed(entry, entry.attempts + 1)
+        return begun if begun.path.exists() else None
 
     def postpone(self, entry: Entry) -> Entry:
         """Take the attempt back: nothing is wrong with the entry, its time has not come."""
@@ -106,7 +110,8 @@ class Spool:
     def _renamed(self, entry: Entry, attempts: int) -> Entry:
         base, _, _ = entry.path.name.rsplit(".", 2)
         path = entry.path.with_name(f"{base}.{attempts}.json")
-        entry.path.rename(path)
+        with contextlib.suppress(FileNotFoundError):  # a directory of temporary files may be cleaned at any time
+            entry.path.rename(path)
         return entry._replace(path=path, attempts=attempts)
 
     def read(self, entry: Entry) -> dict[str, Any]:

@@ -7,7 +7,11 @@ import json
 import re
 import threading
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from airflow_de_agent import bootstrap, drainer
 from airflow_de_agent.adapters.sql_store import SqlStore
@@ -17,6 +21,7 @@ from airflow_de_agent.core.failure import CapturedException, Frame, TaskFailure
 from airflow_de_agent.core.failure_text import IDENTITY
 from airflow_de_agent.intake import AT_ONCE, NOT_LOOKED, Intake
 from airflow_de_agent.investigation import Found, Investigation
+from airflow_de_agent.spool import Spool
 from tests.test_spool import Desk, desk, failure
 
 __all__ = ["desk"]
@@ -73,6 +78,45 @@ def test_in_a_storm_every_failure_has_its_answer_by_the_deadline(desk: Desk) -> 
     assert 2 <= len(deep) < len(CAUSES)
     assert {n for n, diagnosis in told.items() if NOT_LOOKED in diagnosis.evidence_gaps} == told.keys() - deep
     assert len(told) == len(CAUSES)
+
+
+@pytest.mark.parametrize("asked", [True, False])
+def test_a_drainer_killed_before_its_entry_left_costs_no_look(desk: Desk, asked: bool) -> None:
+    """Killed after the first answer, before or after it asked for a deeper look: there is one look all the same."""
+
+    class Killed(BaseException):
+        pass
+
+    class Dying(Spool):
+        def put(self, kind: str, payload: Mapping[str, Any], *, since: float | None = None) -> Path:
+            if asked:
+                super().put(kind, payload, since=since)
+            raise Killed
+
+    desk.put(failure())
+    looks = Looks(0.0)
+    dying = intake(desk, looks, 30.0)
+    dying.spool = Dying(desk.spool.directory)
+    with pytest.raises(Killed):
+        dying.work()
+    assert stored(desk)[0].engine == "rules"
+    work_off(desk, intake(desk, looks, 30.0))
+    assert (len(looks.made), stored(desk)[0].engine) == (1, "gemini")
+
+
+def test_entries_that_vanish_do_not_end_a_round(desk: Desk) -> None:
+    """Somebody cleans the directory while the drainer works; what is left is worked on."""
+    desk.put(*(failure(n, CAUSES[n]) for n in range(3)))
+    work = intake(desk, None, 30.0)
+    handle, second = work.agent.handle, desk.spool.pending()[1]
+
+    def handled(one: TaskFailure, **how: Any) -> Any:
+        second.path.unlink(missing_ok=True)
+        return handle(one, **how)
+
+    work.agent.handle = handled  # type: ignore[method-assign]
+    work_off(desk, work)
+    assert desk.keys() == [0, 2]
 
 
 def test_what_a_dead_drainer_left_is_looked_at_all_the_same(desk: Desk) -> None:

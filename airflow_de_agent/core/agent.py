@@ -117,6 +117,21 @@ class Agent:
         except StoreError as exc:
             raise StoreAway(str(exc), None) from exc
 
+    def has_rules_only(self, failure: TaskFailure) -> bool:
+        """Whether a failure that leads its incident was told of by the rules alone.
+
+        Raises:
+            StoreAway: the store is out of reach; it is to be tried again.
+        """
+        try:
+            store = self.open_store()
+            record = store.find(failure.key)
+            incident = store.incident(record.incident_id) if record else None
+        except StoreError as exc:
+            raise StoreAway(str(exc), None) from exc
+        leads = record is not None and incident is not None and incident.lead_id == record.id
+        return record is not None and leads and record.diagnosis.engine == "rules"
+
     def diagnose(self, failure: TaskFailure, siblings: Sequence[Record] = ()) -> tuple[Diagnosis, str]:
         """The offline diagnosis of a failure and its fingerprint; stores and sends nothing."""
         log = self.read_log(failure)
