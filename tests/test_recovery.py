@@ -119,6 +119,33 @@ def test_what_was_marked_a_success_by_hand_is_over_when_it_is_seen(store: SqlSto
     assert closed.closed_at == FAILED.at + 100
 
 
+class Moody(Rows):
+    """A host that does not answer of the DAG ``finance``, and counts who asks."""
+
+    asked = 0
+
+    def of_runs(self, dag_id: str, run_ids: Collection[str], task_ids: Collection[str]) -> Iterable[Seen]:
+        self.asked += 1
+        if dag_id == "finance":
+            raise HostError("too much was asked")
+        return super().of_runs(dag_id, run_ids, task_ids)
+
+
+@pytest.mark.parametrize(("silent", "asked", "is_closed"), [(2, 3, True), (9, 4, False)])
+def test_an_incident_that_airflow_does_not_answer_of_keeps_no_other_open(
+    store: SqlStore, silent: int, asked: int, is_closed: bool
+) -> None:
+    """What can be looked up is closed; where nothing can be, Airflow is left alone soon."""
+    opened = store.add(record(key(), at=FAILED.at), window=HOUR)
+    for n in range(silent):
+        store.add(record(key(map_index=n)._replace(dag_id="finance"), mark=f"x{n}", at=FAILED.at + n), window=HOUR)
+    host = Moody([seen(1, "success")])
+    with pytest.raises(HostError, match="too much"):
+        close_recovered(store, host, FAILED.at + 100)
+    assert (store.incident(opened.id).closed_at is not None) is is_closed  # type: ignore[union-attr]
+    assert host.asked == asked
+
+
 def test_many_sweeps_close_once(postgres: str) -> None:
     """Of eight sweeps at the same moment one tells of each recovery."""
     url = airflow_host.create_database(postgres, "recovery")

@@ -11,9 +11,11 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from typing import NamedTuple, Protocol
 
+from airflow_de_agent.core.errors import HostError
 from airflow_de_agent.core.incident import Incident, Joined, Store
 
 LOOK_BACK_SECONDS = 7 * 86400.0
+_SILENT_IN_A_ROW = 3  # then it is Airflow that is away, and each further question would cost a time-out
 
 
 class Seen(NamedTuple):
@@ -44,18 +46,29 @@ def close_recovered(store: Store, host: Host, now: float) -> list[Incident]:
     """Close the open incidents of the last week that are over; those that were closed now.
 
     Raises:
-        StoreError, HostError: the store or Airflow cannot be asked.
+        StoreError, HostError: the store or Airflow cannot be asked; one incident that Airflow does not answer of keeps
+            no other open.
     """
-    closed = []
+    closed: list[Incident] = []
+    silent: list[HostError] = []
     for incident in store.incidents(since=now - LOOK_BACK_SECONDS, still_open=True):
         joined = store.joined(incident.id)
-        ended = recovered_at(joined, host) if len(joined) >= incident.count else None
+        try:
+            ended = recovered_at(joined, host) if len(joined) >= incident.count else None
+        except HostError as exc:
+            silent.append(exc)
+            if len(silent) > _SILENT_IN_A_ROW:
+                break
+            continue
+        silent = silent[:1]
         if ended is None:
             continue
         ended = ended if incident.opened_at < ended <= now else now  # marked by hand it keeps the time of its failure
         # one that joined meanwhile is not looked at yet, so the count must still be the same
         if store.close(incident.id, now=ended, count=incident.count) and (after := store.incident(incident.id)):
             closed.append(after)
+    if silent:
+        raise silent[0]
     return closed
 
 
