@@ -17,6 +17,7 @@ from typing import Any
 
 from airflow_de_agent import settings as configuration
 from airflow_de_agent.core.errors import DeAgentError, SettingsError
+from airflow_de_agent.core.failure_text import run_shown
 from airflow_de_agent.core.incident import Record
 from airflow_de_agent.settings import Settings
 
@@ -167,7 +168,8 @@ def as_json(record: Record) -> dict[str, Any]:
     """A record as `list` and `show` print it: the diagnosis, and which try it is of."""
     failure = record.failure
     about = {"id": record.id, "incident_id": record.incident_id, "state": failure.state, "failed_at": failure.failed_at}
-    return {**about, **failure.key._asdict(), "source": failure.source, **record.diagnosis.to_json()}
+    key = failure.key._asdict() | {"run_id": run_shown(failure.key.run_id)}
+    return {**about, **key, "source": failure.source, **record.diagnosis.to_json()}
 
 
 def _drain(arguments: argparse.Namespace, settings: Settings) -> int:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from airflow_de_agent import bootstrap, drainer
+from airflow_de_agent import bootstrap, cli, drainer
 from airflow_de_agent.adapters.sql_store import SqlStore
 from airflow_de_agent.core.bundle import Bundle
 from airflow_de_agent.core.diagnosis import Category, Diagnosis
@@ -218,10 +218,14 @@ def planted() -> TaskFailure:
     """A failure with a secret in each of its texts."""
     texts = {f.name: hunter(f.name) for f in dataclasses.fields(TaskFailure) if isinstance(f.default, str)}
     plain = failure()
-    link = CapturedException("E", hunter("message"), (Frame("f.py", 1, "g", hunter("code")),))
+    link = CapturedException("E", hunter("message"), (Frame(hunter("file"), 1, hunter("function"), hunter("code")),))
     lists = {name: (hunter(name),) for name in ("tags", "upstream_task_ids", "downstream_task_ids")}
     key = plain.key._replace(run_id="manual__password=hunter2-in-run")
-    values = texts | lists | {"fields": {"password": "hunter2", "x": hunter("x")}, "exceptions": (link,)}
+    values = (
+        texts
+        | lists
+        | {"fields": {"password": "hunter2", "x": hunter("x"), hunter("field"): ""}, "exceptions": (link,)}
+    )
     return TaskFailure(key, "task", **values)  # type: ignore[arg-type]
 
 
@@ -245,4 +249,5 @@ def test_no_field_of_a_failure_carries_a_secret_out(desk: Desk) -> None:
     assert "hunter2" not in json.dumps(record.diagnosis.to_json())
     kept = {name: value for name, value in record.failure.to_json().items() if name not in IDENTITY}
     assert "hunter2" not in json.dumps(kept)
+    assert "hunter2" not in json.dumps(cli.as_json(record))
     assert re.fullmatch(r"owner postgres://etl:\[REDACTED:password#\d+\]@db/x", kept["owner"])

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
-from airflow_de_agent.core.failure import CapturedException, TaskFailure
+from airflow_de_agent.core.failure import CapturedException, Frame, TaskFailure
 
 # What Airflow finds the try and its log by. It is never shown but through `run_shown`, and leaves the account never.
 IDENTITY = ("key", "log_path", "run_state")
@@ -30,7 +30,7 @@ def redacted(failure: TaskFailure, redact: Callable[[str], str]) -> TaskFailure:
     if failure.log_url and redact(failure.log_url) != failure.log_url:
         values["log_url"] = ""
     values["exceptions"] = tuple(_link(link, redact) for link in failure.exceptions)
-    values["fields"] = {n: redact(f"{n}={value}").removeprefix(f"{n}=") for n, value in failure.fields.items()}
+    values["fields"] = {redact(n): redact(f"{n}={value}").removeprefix(f"{n}=") for n, value in failure.fields.items()}
     return dataclasses.replace(failure, **values)
 
 
@@ -42,5 +42,5 @@ def run_shown(run_id: str) -> str:
 
 
 def _link(link: CapturedException, redact: Callable[[str], str]) -> CapturedException:
-    frames = tuple(frame._replace(code=redact(frame.code)) if frame.code else frame for frame in link.frames)
+    frames = tuple(Frame(redact(file), line, redact(name), redact(code)) for file, line, name, code in link.frames)
     return dataclasses.replace(link, type=redact(link.type), message=redact(link.message), frames=frames)
