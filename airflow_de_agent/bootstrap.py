@@ -26,6 +26,7 @@ from airflow_de_agent.spool import Spool
 if TYPE_CHECKING:
     from airflow_de_agent.adapters.gemini import Target
     from airflow_de_agent.adapters.secrets import Secrets
+    from airflow_de_agent.adapters.slack_thread import SlackThread
     from airflow_de_agent.core.second_opinion import Complete
     from airflow_de_agent.core.signatures.signature import Signature
     from airflow_de_agent.investigation import Investigation, Model
@@ -145,17 +146,34 @@ class Parts:
 
     def messenger(self) -> Messenger:
         """Slack where a token is known, else the console."""
-        from airflow_de_agent.adapters.console import Console
+        try:
+            return self.slack()
+        except SettingsError as exc:
+            from airflow_de_agent.adapters.console import Console
 
-        console = Console(log.info)
-        secret = _or_none(self.secrets.slack)
+            log.info("%s", exc)
+            return Console(log.info)
+
+    def slack(self) -> SlackThread:
+        """Slack; what has no channel goes to the console.
+
+        Raises:
+            SettingsError: no token is known, or its secret is wrong.
+        """
+        secret = self.secrets.slack()
         if secret is None or not secret.bot_token:
-            return console
+            cure = "set SLACK_BOT_TOKEN, or make the connection slack_conn_id or the secret de-agent/slack"
+            raise SettingsError(f"there is no Slack token: {cure}")
+        from airflow_de_agent.adapters.console import Console
         from airflow_de_agent.adapters.slack_thread import SlackThread
 
+        return SlackThread(secret.bot_token, self.settings.slack_channel, self.slack_url, Console(log.info))
+
+    @property
+    def slack_url(self) -> str:
+        """The base URL of Slack's API; empty for Slack's own."""
         extra = (self.connections.get("slack") or {}).get("extra") or {}
-        base_url = self.settings.slack_base_url or extra.get("base_url", "")
-        return SlackThread(secret.bot_token, self.settings.slack_channel, base_url, console)
+        return self.settings.slack_base_url or str(extra.get("base_url", ""))
 
     def investigation(self) -> Investigation | None:
         """How to look deeper; None where neither AWS nor a model is set up."""

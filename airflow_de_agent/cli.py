@@ -212,9 +212,11 @@ def _report_options(sub: argparse.ArgumentParser) -> None:
 
 def _report(arguments: argparse.Namespace, settings: Settings) -> int:
     """Say what failed, how well it was diagnosed, and how soon it recovered."""
-    from airflow_de_agent import report
+    from airflow_de_agent import host, report
 
-    return report.run(arguments, settings)
+    with contextlib.redirect_stdout(sys.stderr):
+        connections = host.connections(settings) if arguments.channel else None
+    return report.run(arguments, settings, connections)
 
 
 def _store_options(sub: argparse.ArgumentParser) -> None:
@@ -233,10 +235,10 @@ def _store(arguments: argparse.Namespace, settings: Settings) -> int:
 
 def _doctor(arguments: argparse.Namespace, settings: Settings) -> int:
     """Say what is well, doubtful or broken, and what mends it."""
-    from airflow_de_agent import doctor
+    from airflow_de_agent import doctor, host
 
     with contextlib.redirect_stdout(sys.stderr):  # where Airflow 2 logs to, ours is for the findings
-        findings = doctor.findings(settings, doctor.host_connections(settings))
+        findings = doctor.findings(settings, host.connections(settings))
     if arguments.format == "json":
         print(json.dumps([dataclasses.asdict(finding) for finding in findings], indent=1))
     for finding in findings if arguments.format == "text" else ():

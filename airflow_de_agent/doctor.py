@@ -11,9 +11,9 @@ import importlib.metadata
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from importlib.util import find_spec
 from typing import Literal
 
+from airflow_de_agent import host
 from airflow_de_agent import settings as configuration
 from airflow_de_agent.aws import dry_calls
 from airflow_de_agent.aws.calls import CallFailed, within
@@ -58,15 +58,6 @@ def findings(settings: Settings, connections: Connections | None = None) -> list
     with ThreadPoolExecutor(len(CHECKS)) as pool:
         found = list(pool.map(lambda item: _checked(item[0], item[1], parts), CHECKS.items()))
     return [dataclasses.replace(one, told=redact(one.told), cure=redact(one.cure)) for some in found for one in some]
-
-
-def host_connections(settings: Settings) -> Connections | None:
-    """The connections of the Airflow that is installed here; None where there is none."""
-    if find_spec("airflow") is None:
-        return None
-    from airflow_de_agent.airflow import callback
-
-    return callback.connections(settings)
 
 
 def _checked(about: str, check: Check, parts: Parts) -> list[Finding]:
@@ -119,7 +110,7 @@ def _drainer(parts: Parts) -> Iterator[Finding]:
 
 
 def _airflow(parts: Parts) -> Iterator[Finding]:
-    if find_spec("airflow") is None:
+    if not host.is_here():
         yield Finding("ok", "airflow", "not installed here; the command and the Lambda do without")
         return
     for group, lost in _ENTRY_POINTS.items():
@@ -162,10 +153,8 @@ def _slack(parts: Parts) -> Iterator[Finding]:
     from slack_sdk import WebClient
     from slack_sdk.errors import SlackApiError
 
-    extra = (parts.connections.get("slack") or {}).get("extra") or {}
-    base_url = parts.settings.slack_base_url or extra.get("base_url", "") or WebClient.BASE_URL
     try:
-        known = WebClient(secret.bot_token, base_url=base_url, timeout=4).auth_test()
+        known = WebClient(secret.bot_token, base_url=parts.slack_url or WebClient.BASE_URL, timeout=4).auth_test()
     except SlackApiError as exc:
         told = f"Slack refuses the token: {exc.response.get('error', 'no reason given')}"
         yield Finding("failed", "slack", told, "put the bot token (xoxb-) of the installed app in its place")

@@ -12,12 +12,11 @@ import re
 import statistics
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from airflow_de_agent.core.blocks import unescaped, words
 from airflow_de_agent.core.diagnosis import Category
-from airflow_de_agent.core.errors import SettingsError
 from airflow_de_agent.core.incident import Incident, Record, Store
 from airflow_de_agent.core.listing import listed
 from airflow_de_agent.core.plain import duration
@@ -206,8 +205,8 @@ def span_seconds(text: str) -> float:
     return int(found[1]) * {"h": 3600.0, "d": 86400.0, "w": 604_800.0}[found[2]]
 
 
-def run(arguments: argparse.Namespace, settings: Settings) -> int:
-    """Print the report, and post it where a channel is named.
+def run(arguments: argparse.Namespace, settings: Settings, connections: Mapping[str, Any] | None = None) -> int:
+    """Print the report, and post it where a channel is named; `connections` are the host's.
 
     Raises:
         StoreError: the store cannot be reached.
@@ -216,12 +215,9 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
     """
     from airflow_de_agent import bootstrap
 
-    now, parts = time.time(), bootstrap.Parts(settings)
+    now, parts = time.time(), bootstrap.Parts(settings, connections)
     report = of_store(parts.store(), since=now - arguments.since, until=now)
     print(json.dumps(report.to_json(), indent=1) if arguments.format == "json" else text(report))
     if arguments.channel:
-        secret = parts.secrets.slack()
-        if secret is None or not secret.bot_token:
-            raise SettingsError("there is no token for Slack: set SLACK_BOT_TOKEN, or create the secret de-agent/slack")
-        parts.messenger().post(message(report), arguments.channel, look_first=False)
+        parts.slack().post(message(report), arguments.channel, look_first=False)
     return 0

@@ -9,12 +9,10 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Callable, Iterator
-from importlib.util import find_spec
-from typing import Any
 
-from airflow_de_agent import drainer, weekly
+from airflow_de_agent import drainer, host, weekly
 from airflow_de_agent.bootstrap import Parts
-from airflow_de_agent.core.errors import DeAgentError, HostError, SettingsError
+from airflow_de_agent.core.errors import DeAgentError, HostError
 from airflow_de_agent.core.failure import TaskFailure
 from airflow_de_agent.core.recovery import close_recovered
 from airflow_de_agent.settings import Settings
@@ -35,9 +33,8 @@ def run(settings: Settings) -> Swept:
     """Sweep once."""
     swept = Swept()
     parts = Parts(settings)
-    in_airflow = find_spec("airflow") is not None
     steps: tuple[Callable[[Parts], Iterator[str]], ...] = (_missed, _recovered, _handed_on, _reported)
-    if in_airflow:
+    if host.is_here():
         from airflow_de_agent.airflow import compat
 
         compat.act_as_a_command()
@@ -94,25 +91,6 @@ def _reported(parts: Parts) -> Iterator[str]:
     """Post the report of the week where the configuration says."""
     settings = parts.settings
     if settings.report_channel and weekly.post(
-        parts.store(), lambda: _slack(settings), settings.report_channel, time.time()
+        parts.store(), lambda: Parts(settings, host.connections(settings)).slack(), settings.report_channel, time.time()
     ):
         yield f"the report of the week was posted to {settings.report_channel}"
-
-
-def _slack(settings: Settings) -> Any:
-    """Slack, with the host's connection where there is a host.
-
-    Raises:
-        SettingsError: there is no token.
-    """
-    from airflow_de_agent.adapters.slack import Slack
-
-    connections = None
-    if find_spec("airflow") is not None:
-        from airflow_de_agent.airflow import callback
-
-        connections = callback.connections(settings)
-    messenger = Parts(settings, connections).messenger()
-    if not isinstance(messenger, Slack):
-        raise SettingsError("report_channel is set, but there is no Slack token to post the report with")
-    return messenger

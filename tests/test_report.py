@@ -98,7 +98,7 @@ def test_the_command_prints_the_report(
 def test_the_command_posts_the_report(
     store: SqlStore, tmp_path: Path, slack: slack_server.SlackServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With a channel it goes to Slack; without a token that is an error in words."""
+    """With a channel it goes to Slack, by the host's connection too; without a token that is an error in words."""
     parser = argparse.ArgumentParser()
     report.add_arguments(parser)
     arguments = parser.parse_args(["--since", "4w", "--channel", "#data-weekly"])
@@ -107,7 +107,10 @@ def test_the_command_posts_the_report(
         report.run(arguments, settings)
     monkeypatch.setenv("SLACK_BOT_TOKEN", slack_server.TOKEN)
     assert report.run(arguments, settings) == 0
-    (posted,) = slack.messages
+    monkeypatch.delenv("SLACK_BOT_TOKEN")
+    assert report.run(arguments, settings, {"slack": {"password": slack_server.TOKEN}}) == 0
+    posted, by_connection = slack.messages
+    assert by_connection["text"] == posted["text"]
     assert posted["channel"] == "CDATAWEEKLY" and posted["text"].startswith("DE-Agent report, 28 days")
 
 
