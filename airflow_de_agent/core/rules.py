@@ -36,6 +36,12 @@ OWN = 55.0
 DEFINITE = 85
 # From this strength on an error that was logged explains what often is a consequence.
 USUAL = 72
+# Said among the last lines before the end, a hint in a warning explains an end below OPEN, and what usually is a cause
+# explains an end below VAGUE though it was said as a mere information.
+NEAR = 8
+HINT = 46
+OPEN = 75
+VAGUE = 62
 
 
 def diagnose(
@@ -48,7 +54,7 @@ def diagnose(
     """The best answer that the table gives, or an honest `unknown`; `extra_rules` are a user's own rows."""
     said = statements(failure, log, evidence)
     operator = _operator(failure, log)
-    found = _yielding(matches(said, (*extra_rules, *table()), operator))
+    found = _yielding(matches(said, (*extra_rules, *table()), operator), said)
     gaps = tuple(item.gap for item in evidence if item.gap)
     other = earlier_failure(failure, log, evidence)
     if other is not None and (not found or found[0].score < WEAK) and not _own_cause(found):
@@ -60,20 +66,35 @@ def diagnose(
     return dataclasses.replace(_answer(found, said, failure, operator), evidence_gaps=gaps)
 
 
-def _yielding(found: list[Match]) -> list[Match]:
-    """The matches with the cause first: an end that often is a consequence yields to a definite error before it."""
+def _yielding(found: list[Match], said: Sequence[Statement]) -> list[Match]:
+    """The matches with the cause first: an end that often is a consequence yields to what explains it."""
     if not found or not found[0].signature.follows:
         return found
-    cause = next((match for match in found[1:] if _explains(match, found[0])), None)
+    before = _before_the_end(said)
+    cause = next((match for match in found[1:] if _explains(match, found[0], before)), None)
     return [cause, *(match for match in found if match is not cause)] if cause is not None else found
 
 
-def _explains(match: Match, end: Match) -> bool:
+def _explains(match: Match, end: Match, before: Sequence[Statement]) -> bool:
+    """Whether a trouble that was told earlier is what the end follows from: the nearer, the less sure it need be."""
     place, strength, weight = match.statement.place, match.signature.strength, match.statement.weight
-    before = place not in ("exception", "verdict", "echo")
-    definite = strength >= DEFINITE and weight >= WEIGHTS["warning"]
-    usual = strength >= USUAL and weight >= WEIGHTS["error"]
-    return before and (definite or usual) and match.signature.category != end.signature.category
+    if place in ("exception", "verdict", "echo") or match.signature.category in (end.signature.category, "unknown"):
+        return False
+    if strength >= USUAL and weight >= WEIGHTS["warning" if strength >= DEFINITE else "error"]:
+        return True
+    if match.statement not in before:
+        return False
+    vague = end.signature.strength < VAGUE or match.signature.name.startswith("http.")
+    if strength >= USUAL and weight >= WEIGHTS["info"] and vague:
+        return True
+    return strength >= HINT and weight >= WEIGHTS["warning"] and end.signature.strength < OPEN
+
+
+def _before_the_end(said: Sequence[Statement]) -> Sequence[Statement]:
+    """The last things the log says before it tells that the task failed."""
+    told = [one for one in said if one.source == "task_log"]
+    end = next((n for n, one in enumerate(told) if "Task failed with exception" in one.text), 0)
+    return told[max(0, end - NEAR) : end]
 
 
 # --- the answer ---

@@ -229,10 +229,14 @@ def _inner(text: str, otherwise: str) -> str:
     """What a line says of its own level: programs started by a task log through it at INFO."""
     found = _INNER.search(text[:300])
     if found is None:
-        return otherwise
+        return "warning" if _ANSWER.search(text[:400]) else otherwise
     if found.group(1) or found.group(4):
         return "error"
     return "warning" if found.group(2) else "info"
+
+
+# What a service answered, printed as it came: it speaks of trouble in whatever words it likes.
+_ANSWER = re.compile(r"[{,] ?[\"'](?:detail|message|error\w{0,12}|errorMessages?|fault\w{0,8}|reason)[\"'] ?:")
 
 
 def _of_link(link: CapturedException, place: str, source: str, share: float = 1.0) -> Statement:

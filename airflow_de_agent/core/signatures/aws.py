@@ -62,6 +62,20 @@ SIGNATURES = (
         "The function's code fails: {what|see the quoted line}.",
     ),
     S(
+        "ecs.health",
+        "infrastructure",
+        92,
+        (
+            "failed container health checks",
+            "failed elb health checks",
+            "unhealthy",
+        ),
+        r"failed (?:container|ELB) health checks|'healthStatus': 'UNHEALTHY'",
+        "ECS stopped the container, as its health checks failed.",
+        ("Look at the container's log and at the health check's command, interval and start period.",),
+        transience="unknown",
+    ),
+    S(
         "ecs.eni",
         "infrastructure",
         84,
@@ -937,6 +951,18 @@ SIGNATURES = (
         "The training or transform job ran out of memory.",
     ),
     S(
+        "sagemaker.parse",
+        "data_quality",
+        86,
+        (
+            "unable to parse csv",
+            "unable to read data channel",
+        ),
+        r"[Uu]nable to parse csv[^\n]{0,120}|[Uu]nable to read data channel[^\n]{0,100}",
+        "The training data cannot be parsed.",
+        ("Look at the row that the message names; check delimiter, header and number of fields.",),
+    ),
+    S(
         "sagemaker.algorithm",
         "code_error",
         60,
@@ -951,6 +977,20 @@ SIGNATURES = (
         ("maxruntimeexceeded", "stopped due to max runtime"),
         "",
         "The SageMaker job exceeded MaxRuntimeInSeconds.",
+    ),
+    S(
+        "dynamodb.item",
+        "data_quality",
+        86,
+        (
+            "missing the key",
+            "type mismatch for key",
+            "one or more parameter values are not valid",
+            "supplied attributevalue",
+        ),
+        r"Missing the key (?P<key>[\w.-]{1,80}) in the item|Type mismatch for key (?P<key2>[\w.-]{1,80})|(?:empty string value|AttributeValue may not|Supplied AttributeValue)[^\n]{0,80}",
+        "An item lacks a value that the table needs, or has it of another type[: {key}].",
+        ("Find the records without it and what the producer changed; reject or fill them.",),
     ),
     S(
         "dynamodb.item_size",

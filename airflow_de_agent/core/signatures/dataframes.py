@@ -8,6 +8,27 @@ from airflow_de_agent.core.signatures.signature import Signature as S
 
 SIGNATURES = (
     S(
+        "csv.new_field",
+        "data_quality",
+        84,
+        ("dict contains fields not in fieldnames",),
+        r"dict contains fields not in fieldnames: (?P<fields>[^\n]{1,100})",
+        "The records have fields that the file written does not know: {fields|see the message}.",
+        ("Look at what the producer added; map or drop the new fields.",),
+    ),
+    S(
+        "python.calendar",
+        "code_error",
+        90,
+        (
+            "month must be in 1..12",
+            "day is out of range for month",
+        ),
+        r"ValueError: (?P<what>month must be in 1\.\.12|day is out of range for month)$",
+        "The code computes a date that does not exist: {what|out of range}.",
+        ("Add months and days with timedelta, relativedelta or pendulum instead of replacing the number.",),
+    ),
+    S(
         "frame.key_column",
         "data_quality",
         76,
@@ -94,6 +115,7 @@ SIGNATURES = (
         "Part of the input is missing: {expected|} {what|files} expected, {found|} found.",
         ("List what has arrived and look for what is missing: {object|the input}.",),
         transience="unknown",
+        follows=True,
     ),
     S(
         "frame.column_missing",
@@ -152,6 +174,7 @@ SIGNATURES = (
         "The file cannot be parsed: {what|malformed row}.",
         ("Look at the line named; ask the producer for a repaired file or handle quoting and delimiters.",),
         unless=("syntax error",),
+        follows=True,
     ),
     S(
         "frame.empty_file",

@@ -24,6 +24,7 @@ SIGNATURES = (
         r"(?P<name>[`'\"]?[\w.]{1,60}[`'\"]?)? ?(?:must not be (?:None|empty)|cannot be None|is None|got None(?:Type)?)",
         "A value that the code needs is None[: {name}].",
         ("Find where the None comes from: a missing parameter, an XCom of another task, or a swallowed failure.",),
+        follows=True,
     ),
     S(
         "python.environ_key",
@@ -301,6 +302,15 @@ SIGNATURES = (
         ("Correct the name; if it is a right one, the worker lacks time zone data (package tzdata).",),
     ),
     S(
+        "python.generator",
+        "code_error",
+        88,
+        ("generator didn't",),
+        r"generator didn't (?:yield|stop)",
+        "A context manager or generator of the code returns where it must yield (or yields once too often).",
+        ("Look at the function with @contextmanager in the traceback.",),
+    ),
+    S(
         "python.name",
         "code_error",
         86,
@@ -365,6 +375,7 @@ SIGNATURES = (
         (
             "Find where the None comes from: the line above in the traceback, an XCom of another task, or a call whose failure was swallowed.",
         ),
+        follows=True,
     ),
     S(
         "python.attribute",
@@ -377,6 +388,17 @@ SIGNATURES = (
         unless=("nonetype", "'dict object' has no attribute"),
     ),
     S(
+        "python.key_date",
+        "missing_data",
+        62,
+        ("keyerror",),
+        r"KeyError: ?[\"']?(?P<day>\d{4}-\d\d(?:-\d\d)?|\d{8})[\"']?$",
+        "There is no data for {day|the day} that the code looks up.",
+        ("Look whether the delivery or load of {day|that day} has come.",),
+        transience="unknown",
+        follows=True,
+    ),
+    S(
         "python.key",
         "code_error",
         57,
@@ -385,6 +407,7 @@ SIGNATURES = (
         "The code looks up a key[, {key},] that is not in the dictionary.",
         ("Compare the data with what the code expects: did its producer drop or rename {key|the key}?",),
         unless=("does not exist", "not in index", "are in the ["),
+        follows=True,
     ),
     S(
         "python.index",
@@ -395,6 +418,7 @@ SIGNATURES = (
         "The code takes an element that is not there: the list is shorter than expected, often empty.",
         ("Look at why the list is short: an empty listing, query result or file?",),
         unless=("out of bounds nanosecond", "outofbounds"),
+        follows=True,
     ),
     S(
         "python.arithmetic",

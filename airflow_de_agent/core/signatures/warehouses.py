@@ -407,6 +407,21 @@ SIGNATURES = (
         "A library of the job could not be installed on the cluster.",
     ),
     S(
+        "account.suspended",
+        "quota",
+        90,
+        (
+            "trial has ended",
+            "have been suspended",
+            "account is suspended",
+            "account has been suspended",
+            "instance_pool_max_capacity",
+        ),
+        r"trial has ended|(?:warehouses?|account)[^\n]{0,60}(?:have|has) been suspended|account is suspended|INSTANCE_POOL_MAX_CAPACITY\w{0,10}",
+        "The account or pool gives no more: {what|it is suspended, or its capacity is used up}.",
+        ("Ask who owns the account or pool: pay, raise its limit, or wait for instances to be given back.",),
+    ),
+    S(
         "databricks.concurrent_runs",
         "quota",
         88,
