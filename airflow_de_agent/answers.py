@@ -18,7 +18,7 @@ from airflow_de_agent import report, tools
 from airflow_de_agent.aws.calls import CallFailed
 from airflow_de_agent.core import follow_up, listing, render
 from airflow_de_agent.core.blocks import code, words
-from airflow_de_agent.core.bundle import Bundle
+from airflow_de_agent.core.bundle import KEPT_SECONDS, Bundle, kept_as
 from airflow_de_agent.core.errors import DeAgentError
 from airflow_de_agent.core.failure import TaskFailure, TaskKey, TaskState
 from airflow_de_agent.core.incident import Incident, Record, Store
@@ -28,7 +28,6 @@ from airflow_de_agent.investigation import Found
 from airflow_de_agent.sources import Places
 
 Progress = Callable[[str], object]
-BUNDLE_SECONDS = 30 * 86400
 
 
 @dataclasses.dataclass(frozen=True)
@@ -122,7 +121,7 @@ class Answers:
             return listing.said("What was stored of this incident has expired.")
         if not question:
             return render.details(lead, incident)
-        kept = store.recall(f"bundle-{lead.id}", now=self.clock())
+        kept = store.recall(kept_as(lead.id), now=self.clock())
         return follow_up.answer(question, lead, incident, Bundle.from_json(json.loads(kept)).evidence if kept else ())
 
     def _ask(self, command: Command, incident: Incident | None, progress: Progress) -> Message:
@@ -158,7 +157,7 @@ class Answers:
         first = store.find(failure.key)
         record = Record(failure, diagnosis, first.fingerprint if first else found.fingerprint, now)
         incident = store.add(record, window=self.incident_seconds)
-        store.remember(f"bundle-{record.id}", json.dumps(found.bundle.to_json()), expires_at=now + BUNDLE_SECONDS)
+        store.remember(kept_as(record.id), json.dumps(found.bundle.to_json()), expires_at=now + KEPT_SECONDS)
         return render.message(dataclasses.replace(record, incident_id=incident.id), incident)
 
     def _failed_in_airflow(self, command: Command) -> TaskFailure | Message:

@@ -128,13 +128,14 @@ def _show(arguments: argparse.Namespace, settings: Settings) -> int:
     """Print one stored diagnosis."""
     from airflow_de_agent import bootstrap
     from airflow_de_agent.core import render
+    from airflow_de_agent.core.bundle import kept_as
 
     store = bootstrap.open_store(settings)
     record = store.get(arguments.id)
     if record is None:
         return _failed(f"there is no diagnosis {arguments.id}; `de-agent list` shows those there are", 1)
     if arguments.prompt or arguments.bundle:
-        return _show_bundle(store.recall(f"bundle-{record.id}", now=time.time()), words_only=arguments.prompt)
+        return _show_bundle(store.recall(kept_as(record.id), now=time.time()), words_only=arguments.prompt)
     print(json.dumps(as_json(record), indent=1) if arguments.format == "json" else render.plain(record))
     return 0
 

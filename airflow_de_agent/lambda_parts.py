@@ -18,7 +18,6 @@ from airflow_de_agent.aws.mwaa_instances import MwaaInstances
 from airflow_de_agent.aws.mwaa_rest import MwaaRest
 from airflow_de_agent.bootstrap import Parts, read_log
 from airflow_de_agent.companion import Companion
-from airflow_de_agent.core.diagnosis import Category
 from airflow_de_agent.core.errors import SettingsError
 from airflow_de_agent.core.failure import TaskFailure
 from airflow_de_agent.investigation import Found, Investigation
@@ -62,9 +61,8 @@ def counted(investigation: Investigation, count: Count) -> Callable[[TaskFailure
 
     def make(failure: TaskFailure, seconds: float) -> Found:
         found = investigation(failure, seconds=seconds)
-        category = found.diagnosis.category
-        count(f"Diagnosed_{category.value}", 1)
-        count("DiagnosesFailed" if category is Category.UNKNOWN else "DiagnosesSucceeded", 1)  # as in the report
+        count(f"Diagnosed_{found.diagnosis.category.value}", 1)
+        count("DiagnosesSucceeded" if found.diagnosis.succeeded else "DiagnosesFailed", 1)
         count("Tokens", found.diagnosis.tokens)
         count("CostUsd", float(found.diagnosis.model_call.get("cost_usd") or 0.0))
         return found

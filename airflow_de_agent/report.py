@@ -1,7 +1,4 @@
-"""`de-agent report`: what failed, how well it was diagnosed, and how soon it recovered.
-
-A diagnosis counts as a success of the agent when it names a cause, as a failure when its category is ``unknown``.
-"""
+"""`de-agent report`: what failed, how well it was diagnosed, and how soon it recovered."""
 
 from __future__ import annotations
 
@@ -16,7 +13,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from airflow_de_agent.core.blocks import unescaped, words
-from airflow_de_agent.core.diagnosis import Category
 from airflow_de_agent.core.incident import Incident, Record, Store
 from airflow_de_agent.core.listing import listed
 from airflow_de_agent.core.plain import duration
@@ -82,13 +78,13 @@ def of_store(store: Store, *, since: float, until: float) -> Report:
     leads = {record.id: record for record in records}
     leads |= {i.lead_id: lead for i in incidents if i.lead_id not in leads and (lead := store.get(i.lead_id))}
     seconds = sorted(record.diagnosis.seconds for record in records if record.diagnosis.seconds > 0)
-    unknown = sum(record.diagnosis.category is Category.UNKNOWN for record in records)
+    succeeded = sum(record.diagnosis.succeeded for record in records)
     return Report(
         since=since,
         until=until,
         diagnoses=len(records),
-        succeeded=len(records) - unknown,
-        failed=unknown,
+        succeeded=succeeded,
+        failed=len(records) - succeeded,
         by_category=dict(Counter(record.diagnosis.category.value for record in records).most_common()),
         incidents=len(incidents),
         task_instances=sum(incident.count for incident in incidents),

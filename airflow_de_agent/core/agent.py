@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Literal
 
 from airflow_de_agent.core import offline
+from airflow_de_agent.core.bundle import KEPT_SECONDS, kept_as
 from airflow_de_agent.core.delivery import Delivery, Posted
 from airflow_de_agent.core.diagnosis import Category, Diagnosis
 from airflow_de_agent.core.errors import StoreError
@@ -24,7 +25,6 @@ from airflow_de_agent.core.signatures.signature import Signature
 # "leads": diagnosed, and it speaks for its incident; "joined": diagnosed, and another speaks for both
 Outcome = Literal["leads", "joined", "duplicate", "held"]
 HISTORY_SECONDS = 7 * 86400
-BUNDLE_SECONDS = 30 * 86400
 CLAIM_STALE_SECONDS = 120.0
 
 
@@ -106,7 +106,7 @@ class Agent:
         try:
             store = self.open_store()
             now = self.clock()
-            store.remember(f"bundle-{failure.key.diagnosis_id}", bundle, expires_at=now + BUNDLE_SECONDS)
+            store.remember(kept_as(failure.key.diagnosis_id), bundle, expires_at=now + KEPT_SECONDS)
             first = store.find(failure.key)
             mark = first.fingerprint if first else ""
             diagnosis = self._with_history(store, diagnosis, mark, failure)
@@ -177,9 +177,9 @@ class Agent:
 
 
 def _told_of(record: Record) -> str:
-    """Whether the agent succeeded, as the report counts it: an `unknown` is a failure of ours."""
+    """Whether the agent succeeded, in a line."""
     diagnosis = record.diagnosis
-    word = "failed" if diagnosis.category is Category.UNKNOWN else "succeeded"
+    word = "succeeded" if diagnosis.succeeded else "failed"
     return (
         f"diagnosis {record.id} {word}: {diagnosis.category.value}, {diagnosis.confidence:.2f} sure, by "
         f"{diagnosis.engine}, {diagnosis.seconds:.1f} s after the failure"

@@ -12,6 +12,7 @@ from airflow_de_agent.core.failure import TaskFailure
 from airflow_de_agent.core.second_opinion import Exchange
 
 _FORMAT = 1
+KEPT_SECONDS = 30 * 86400
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,6 +49,11 @@ class Bundle:
             return cls(failure, evidence, rules, tuple(values.get("sent", ())))
         except (KeyError, TypeError, AttributeError) as exc:
             raise ValueError(f"not a bundle: {type(exc).__name__}: {exc}") from exc
+
+
+def kept_as(diagnosis_id: str) -> str:
+    """The key under which a store keeps the bundle of a diagnosis, for `KEPT_SECONDS`."""
+    return f"bundle-{diagnosis_id}"
 
 
 def sent(exchanges: tuple[Exchange, ...]) -> tuple[dict[str, Any], ...]:

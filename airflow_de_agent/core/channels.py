@@ -15,7 +15,7 @@ from airflow_de_agent.core.diagnosis import Category
 from airflow_de_agent.core.incident import Record
 
 _CHANNEL = re.compile(r"#[^\s#@<>|,=]{1,80}|[CG][A-Z0-9]{5,20}")
-MOST = 100  # characters; Slack's own names have 80, and a store need not keep what is none
+_LONGEST = 100  # characters; Slack's names have 80 at most, so a longer one is none, and no store need keep it
 _EXAMPLE = "such as dag:sales_*=#sales, tag:finance=#finance, owner:ann=#ann-alerts, category:permissions=#platform"
 
 
@@ -62,7 +62,7 @@ def _wrong(rule: Rule) -> str:
 
 def channel_of(record: Record, rules: Sequence[Rule]) -> str:
     """The channel that the DAG itself names, else that of the first rule that fits; empty where none does."""
-    if 0 < len(record.failure.slack_channel) <= MOST:
+    if 0 < len(record.failure.slack_channel) <= _LONGEST:
         return record.failure.slack_channel
     for rule in rules:
         if any(fnmatch.fnmatchcase(value, rule.pattern) for value in _VALUES[rule.kind](record)):

@@ -75,6 +75,11 @@ class Diagnosis:
     tokens: int = 0
     model_call: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
+    @property
+    def succeeded(self) -> bool:
+        """Whether the agent did its work: it names a cause. One that is ``unknown`` counts as our failure."""
+        return self.category is not Category.UNKNOWN
+
     def to_json(self) -> dict[str, Any]:
         """Every field, as JSON types."""
         values = dataclasses.asdict(self)
