@@ -13,9 +13,8 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Literal
 
-from airflow_de_agent import host
+from airflow_de_agent import dry_calls, host
 from airflow_de_agent import settings as configuration
-from airflow_de_agent.aws import dry_calls
 from airflow_de_agent.aws.calls import CallFailed, within
 from airflow_de_agent.bootstrap import Connections, Parts
 from airflow_de_agent.core.errors import DeAgentError
