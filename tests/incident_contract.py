@@ -76,16 +76,6 @@ class IncidentContract:
         assert [i.id for i in store.incidents(since=0, still_open=True)] == [third.id, first.id]
         assert [i.id for i in store.incidents(since=0, limit=1)] == [third.id]
 
-    def test_the_members_of_an_incident_are_found(self, store: Store) -> None:
-        """All task instances that joined can be looked at, symptoms included."""
-        cause = store.add(record(key("a")), window=HOUR)
-        store.add(record(key("b"), at=NOW + 1), window=HOUR)
-        store.add(record(key("c", run_id="r2"), mark="f9", at=NOW + 2), join=cause.id, window=HOUR)
-        store.add(record(key("d"), mark="f2", at=NOW + 3), window=HOUR)
-        assert [r.failure.key.task_id for r in store.members(cause.id)] == ["c", "b", "a"]
-        assert len(store.members(cause.id, limit=2)) == 2
-        assert list(store.members("0" * 16)) == []
-
     def test_all_that_joined_are_told_by_key_and_time(self, store: Store) -> None:
         """The sweep looks every task instance up, however many there are and in whatever run."""
         keys = [key("a", map_index=n) for n in range(120)] + [key("b", run_id="r2", try_number=3)]

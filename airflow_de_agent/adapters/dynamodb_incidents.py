@@ -58,11 +58,6 @@ class DynamoDBIncidents:
         found = self._table.indexed("by_time", "incident", since=since, limit=most)
         return [as_incident(values) for values in found if not still_open or "closed_at" not in values][:limit]
 
-    def members(self, incident_id: str, *, limit: int = 100) -> Sequence[Record]:
-        """See `Store.members`."""
-        found = self._table.indexed("by_incident", incident_id, since=0.0, limit=limit)
-        return [as_record(values) for values in found]
-
     def joined(self, incident_id: str) -> Sequence[Joined]:
         """See `Store.joined`; by the index, which may lag."""
         wanted = (*TaskKey._fields, "at")

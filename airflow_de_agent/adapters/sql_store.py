@@ -234,10 +234,6 @@ class SqlStore:
             where &= table.c.closed_at.is_(None)
         return self._incident_rows(where, table.c.opened_at.desc(), limit)
 
-    def members(self, incident_id: str, *, limit: int = 100) -> Sequence[Record]:
-        """See `Store.members`."""
-        return self._records({"incident_id": incident_id}, self._diagnoses.c.diagnosed_at.desc(), limit)
-
     def joined(self, incident_id: str) -> Sequence[Joined]:
         """See `Store.joined`."""
         table = self._diagnoses

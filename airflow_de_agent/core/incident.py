@@ -162,9 +162,6 @@ class Store(Protocol):
     def incidents(self, *, since: float, still_open: bool = False, limit: int = 1000) -> Sequence[Incident]:
         """Incidents opened since then, newest first; `still_open`: only those that are not closed."""
 
-    def members(self, incident_id: str, *, limit: int = 100) -> Sequence[Record]:
-        """The records that joined an incident, newest first."""
-
     def joined(self, incident_id: str) -> Sequence[Joined]:
         """All tries that joined an incident."""
 
