@@ -125,9 +125,6 @@ def test_extra_fields_of_an_event_are_shown() -> None:
     assert "signal=-9" in read(event("Process terminated by signal", "critical", signal=-9)).text
 
 
-EVENTS = [line("start"), *FAILED.split("\n", 1), line("end")]
-
-
 @pytest.mark.parametrize(
     "log",
     [
