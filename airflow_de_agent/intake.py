@@ -144,8 +144,9 @@ class Intake:
         return outcome != "held"
 
     def _unlooked(self, entry: Entry, failure: TaskFailure, outcome: str) -> bool:
-        """Whether a drainer that was killed had told of a failure, and not asked for the deeper look at it."""
-        if outcome != "duplicate" or entry.attempts < 2 or not self.agent.has_rules_only(failure):
+        """Whether an attempt that was cut short had told of a failure, and not asked for the deeper look at it."""
+        tried = entry.attempts > 1 or _stem(entry) in self._not_before
+        if outcome != "duplicate" or not tried or not self.agent.has_rules_only(failure):
             return False
         deep = [json.loads(one.path.read_bytes()) for one in self.spool.pending() if one.kind == "deep"]
         return list(failure.key) not in [values["failure"]["key"] for values in deep]

@@ -14,14 +14,19 @@ from typing import Any
 import pytest
 
 from airflow_de_agent import bootstrap, cli, drainer
+from airflow_de_agent import intake as intake_module
+from airflow_de_agent.adapters import slack as slack_adapter
 from airflow_de_agent.adapters.sql_store import SqlStore
+from airflow_de_agent.core import delivery
 from airflow_de_agent.core.bundle import Bundle
 from airflow_de_agent.core.diagnosis import Category, Diagnosis
+from airflow_de_agent.core.errors import StoreError
 from airflow_de_agent.core.failure import CapturedException, Frame, TaskFailure
 from airflow_de_agent.core.failure_text import IDENTITY
 from airflow_de_agent.intake import AT_ONCE, NOT_LOOKED, Intake
 from airflow_de_agent.investigation import Found, Investigation
 from airflow_de_agent.spool import Spool
+from tests import slack_server
 from tests.test_spool import Desk, desk, failure
 
 __all__ = ["desk"]
@@ -102,6 +107,48 @@ def test_a_drainer_killed_before_its_entry_left_costs_no_look(desk: Desk, asked:
     assert stored(desk)[0].engine == "rules"
     work_off(desk, intake(desk, looks, 30.0))
     assert (len(looks.made), stored(desk)[0].engine) == (1, "gemini")
+
+
+class Blinking:
+    """A store that is away for one call, before or after it is done."""
+
+    def __init__(self, store: SqlStore, away_at: int, done: bool) -> None:
+        self._store, self._left, self._done = store, away_at, done
+
+    def __getattr__(self, name: str) -> Any:
+        call = getattr(self._store, name)
+
+        def called(*given: Any, **named: Any) -> Any:
+            self._left -= 1
+            if self._left == 0 and not self._done:
+                raise StoreError("the store is away")
+            answer = call(*given, **named)
+            if self._left == 0:
+                raise StoreError("the store is away")
+            return answer
+
+        return called
+
+
+@pytest.mark.parametrize("done", [False, True])
+def test_a_store_that_blinks_costs_neither_a_message_nor_a_look(
+    tmp_path: Path, slack: slack_server.SlackServer, monkeypatch: pytest.MonkeyPatch, done: bool
+) -> None:
+    """Wherever it goes away while two failures of one cause are told of, there is one message and one look."""
+    paces = (intake_module, "RETRY_SECONDS"), (intake_module, "DELIVER_SECONDS"), (delivery, "EDIT_SECONDS")
+    for module, name in (*paces, (slack_adapter, "PACE_SECONDS")):
+        monkeypatch.setattr(module, name, 0.01)
+    for away_at in range(1, 26):
+        slack.written.clear()
+        desk = Desk(tmp_path / str(away_at), slack)
+        desk.put(failure(0), failure(1))
+        looks = Looks(0.0)
+        work = intake(desk, looks, 30.0)
+        store: Any = Blinking(SqlStore(desk.settings.store_url), away_at, done)
+        work.agent.open_store = lambda store=store: store
+        work_off(desk, work)
+        desk.wait(lambda work=work: not work.work() and len(slack.messages) > 0)
+        assert (away_at, len(slack.messages), len(looks.made), desk.keys()) == (away_at, 1, 1, [0, 1])
 
 
 def test_entries_that_vanish_do_not_end_a_round(desk: Desk) -> None:

@@ -22,6 +22,7 @@ EDIT_SECONDS = 1.0
 ROUND_SECONDS = 2.0  # a new failure is not kept waiting for messages of former ones
 REFUSED_SECONDS = 300.0  # where waiting does not help, until a person has mended it
 GIVE_UP_SECONDS = 86400.0
+STANDS_SECONDS = 600.0
 _ENTRIES_AT_ONCE = 6
 
 
@@ -72,6 +73,8 @@ class Delivery:
     # what a message shows, with the revision that the store had noted then; and whose thread is next
     _shown: dict[str, tuple[int, int]] = dataclasses.field(default_factory=dict)
     _thread_next: set[str] = dataclasses.field(default_factory=set)
+    # when an open incident of a fingerprint was seen to have its message
+    _stood_at: dict[str, float] = dataclasses.field(default_factory=dict)
     _away_until: float = 0.0
 
     def tell(self, store: Store, incident: Incident) -> None:
@@ -114,12 +117,16 @@ class Delivery:
             return False
         if incident.message_ts and not patient and not self.messenger.is_free(incident.channel):
             return False
+        if incident.message_ts and incident.closed_at is None:
+            self._stood_at[incident.fingerprint] = now
         lead = self._lead(store, incident)
         if lead is None:
             store.refused(incident.id, now=now)  # nothing can be told; it shall not stand in others' way
             return False
         self._not_before[incident.id] = now + EDIT_SECONDS
         try:
+            if not incident.message_ts:
+                incident = self.adopt(store, incident)
             if incident.message_ts:
                 return self._bring_up(store, incident, lead)
             return self._post(store, incident, lead)
@@ -134,10 +141,14 @@ class Delivery:
 
     def adopt(self, store: Store, incident: Incident) -> Incident:
         """Take over a message that was sent while the store was away; the incident as it is then."""
-        posted = self._posted.pop(incident.fingerprint, None)
-        if posted is None or incident.message_ts:
+        posted = self._posted.get(incident.fingerprint)
+        if posted is None:
+            return incident
+        if incident.message_ts:
+            del self._posted[incident.fingerprint]
             return incident
         store.shown(incident.id, revision=0, channel=posted.channel, message_ts=posted.message_ts)
+        del self._posted[incident.fingerprint]  # noted, not before
         return dataclasses.replace(incident, channel=posted.channel, message_ts=posted.message_ts)
 
     def remember(self, posted: Posted) -> None:
@@ -145,9 +156,15 @@ class Delivery:
         self._posted[posted.fingerprint] = posted
 
     def tell_without_store(self, record: Record) -> Posted | None:
-        """Send a diagnosis though it cannot be kept; once for each cause. None where Slack does not take it."""
+        """Send a diagnosis though it cannot be kept; once for each cause.
+
+        None where Slack does not take it, or where the incident's message stood there a moment ago: the store, when it
+        is back, knows more of it.
+        """
         if record.fingerprint in self._posted:
             return self._posted[record.fingerprint]
+        if self.clock() - self._stood_at.get(record.fingerprint, 0.0) < STANDS_SECONDS:
+            return None
         incident = Incident(record.id, record.fingerprint, record.id, record.diagnosed_at, record.diagnosed_at)
         message = render.message(record, incident, buttons=False)
         try:
@@ -186,6 +203,7 @@ class Delivery:
         store.shown(incident.id, revision=incident.shown_revision, channel=where[0], message_ts=where[1])
         del self._posted[incident.fingerprint]  # noted; else `tell_without_store` would post it again
         self._shown[incident.id] = (incident.revision, incident.shown_revision)
+        self._stood_at[incident.fingerprint] = self.clock()
         return True
 
     def _sent(self, message: render.Message, channel: str, *, look_first: bool) -> tuple[str, str]:
