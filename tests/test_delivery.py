@@ -230,6 +230,21 @@ def test_a_message_that_cannot_be_made_lets_others_pass(desk: Desk) -> None:
     assert "good" in desk.slack.messages[0]["text"]
 
 
+def test_a_clock_that_is_set_back_holds_nothing_up(desk: Desk) -> None:
+    """Three hours ahead and back again: what was told and refused meanwhile is told of as usual."""
+    desk.fails()
+    desk.now += 3 * HOUR
+    desk.rounds()
+    desk.slack.refuse = _refusing("#oncall")
+    desk.fails("other", mark="refused")
+    desk.slack.refuse = lambda method, arguments: None
+    desk.now -= 3 * HOUR
+    desk.fails("more", dag_id="finance")
+    desk.rounds(8)
+    assert desk.store.undelivered() == []
+    assert len(desk.slack.messages) == 2
+
+
 def test_an_incident_recovers_and_comes_back(desk: Desk) -> None:
     """The message is closed with a check mark, opened again within a day, and a new one comes after that."""
     incident = desk.fails()

@@ -265,12 +265,13 @@ class Delivery:
     # --- when --------------------------------------------------------------------------------------------------------
 
     def _is_away(self) -> bool:
-        return self.clock() < self._away_until
+        return 0.0 < self._away_until - self.clock() <= REFUSED_SECONDS
 
     def _time_of(self, incident: Incident) -> float:
-        """When an incident's next write is due."""
+        """When an incident's next write is due; nothing waits longer, unless a clock has been set back since."""
         refused = 0.0 if incident.refused_at is None else incident.refused_at + REFUSED_SECONDS
-        return max(refused, self._not_before.get(incident.id, 0.0))
+        at = max(refused, self._not_before.get(incident.id, 0.0))
+        return at if at <= self.clock() + REFUSED_SECONDS else 0.0
 
     def _urgency(self, incident: Incident) -> tuple[bool, bool, float]:
         """First messages in their order, then those whose last write is longest ago; the refused last."""
