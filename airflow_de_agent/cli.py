@@ -56,6 +56,7 @@ def _parser() -> argparse.ArgumentParser:
         ("report", _report, _report_options),
         ("doctor", _doctor, _format_option),
         ("store", _store, _store_options),
+        ("bundle", _bundle, _bundle_options),
     ):
         sub = commands.add_parser(name, help=command.__doc__, description=command.__doc__)
         sub.set_defaults(command=command)
@@ -232,6 +233,20 @@ def _store(arguments: argparse.Namespace, settings: Settings) -> int:
     bootstrap.create_store(settings)
     print("the store is ready")
     return 0
+
+
+def _bundle_options(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("target", choices=("mwaa",))
+    sub.add_argument("--requirements", type=Path, help="the environment's own requirements.txt; ours is added to it")
+    sub.add_argument("--out", type=Path, default=Path("dist/mwaa"), help="directory for both (default: %(default)s)")
+
+
+def _bundle(arguments: argparse.Namespace, settings: Settings) -> int:
+    """Make plugins.zip and requirements.txt for an Amazon MWAA environment."""
+    del settings
+    from airflow_de_agent import mwaa_bundle
+
+    return mwaa_bundle.run(arguments)
 
 
 def _doctor(arguments: argparse.Namespace, settings: Settings) -> int:
