@@ -136,12 +136,13 @@ class Companion:
             recovered = close_recovered(store, host, now) if host else []
         except HostError as exc:
             complain(str(exc))
-        due = store.undelivered()
-        for incident in sorted(due, key=lambda one: bool(one.message_ts)):  # first messages come first
+        delivered = 0
+        # first messages come first; what Slack has refused comes last
+        for incident in sorted(store.undelivered(), key=lambda one: (one.refused_at is not None, bool(one.message_ts))):
             if time.monotonic() > end:
                 break
-            self.delivery.settle(store, incident.id)
-        return {"recovered": len(recovered), "delivered": len(due) - len(store.undelivered())}
+            delivered += self.delivery.settle(store, incident.id)
+        return {"recovered": len(recovered), "delivered": delivered}
 
     def weekly(self, channel: str) -> bool:
         """Post the report of the last week to a channel, once a week from Monday on; whether it was posted now.

@@ -96,16 +96,20 @@ class Delivery:
         soon = self.clock() + EDIT_SECONDS
         return not self._is_away() and any(self._time_of(incident) <= soon for incident in due)
 
-    def settle(self, store: Store, incident_id: str) -> None:
-        """Bring one incident's message and thread up to date now, though that takes a second for each write."""
+    def settle(self, store: Store, incident_id: str) -> bool:
+        """Bring one incident's message and thread up to date now, though that takes a second for each write.
+
+        Whether all is told.
+        """
         for _ in range(_ENTRIES_AT_ONCE):
             incident = store.incident(incident_id)
-            if incident is None or incident.shown_revision >= incident.revision or self._is_away():
-                return
+            if incident is None or incident.shown_revision >= incident.revision:
+                return incident is not None
             if incident.refused_at is None and incident.message_ts:
                 self._not_before.pop(incident.id, None)
-            if not self.deliver(store, incident, patient=True):
-                return
+            if self._is_away() or not self.deliver(store, incident, patient=True):
+                return False
+        return False
 
     def deliver(self, store: Store, incident: Incident, *, patient: bool = False) -> bool:
         """Write what an incident needs next, if it is time for it; whether something was done.
