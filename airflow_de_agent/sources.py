@@ -17,6 +17,7 @@ from airflow_de_agent.aws.calls import Redact
 from airflow_de_agent.core import lambda_log, redshift_views, run_status
 from airflow_de_agent.core.evidence import Evidence
 from airflow_de_agent.core.failure import TaskFailure
+from airflow_de_agent.core.moment import utc
 from airflow_de_agent.core.redshift_views import RedshiftTarget
 
 BEFORE, AFTER = dt.timedelta(seconds=30), dt.timedelta(seconds=60)  # clocks differ, and logs come late
@@ -59,8 +60,8 @@ class Question:
     @property
     def window(self) -> tuple[dt.datetime, dt.datetime]:
         """The time of the try: since and until when to look."""
-        end = _moment(self.failure.failed_at) or dt.datetime.now(dt.timezone.utc)
-        start = _moment(self.failure.start_date) or end - LOOK_BACK
+        end = utc(self.failure.failed_at) or dt.datetime.now(dt.timezone.utc)
+        start = utc(self.failure.start_date) or end - LOOK_BACK
         return min(start, end) - BEFORE, end + AFTER
 
     def shows(self, sign: str) -> bool:
@@ -196,12 +197,3 @@ SOURCES = (
     Source("redshift_audit", lambda q: bool(q.places.redshift_audit_sql) and q.shows("redshift"), _ask_redshift_audit),
     Source("lambda_errors", lambda q: q.shows("lambda"), ask_lambda),
 )
-
-
-def _moment(text: str) -> dt.datetime | None:
-    """An ISO time; one without a zone is UTC."""
-    try:
-        moment = dt.datetime.fromisoformat(text.replace("Z", "+00:00"))
-    except ValueError:
-        return None
-    return moment if moment.tzinfo else moment.replace(tzinfo=dt.timezone.utc)

@@ -19,7 +19,8 @@ from airflow_de_agent.aws.mwaa_rest import MwaaRest
 from airflow_de_agent.core.errors import HostError, SlackError
 from airflow_de_agent.core.failure import TaskKey
 from airflow_de_agent.core.incident import Joined
-from airflow_de_agent.core.recovery import Seen, close_recovered, moment, recovered_at
+from airflow_de_agent.core.moment import moment
+from airflow_de_agent.core.recovery import Seen, close_recovered, recovered_at
 from tests import airflow_host, aws_servers, slack_server
 from tests.store_contract import HOUR, NOW, key, record
 

@@ -16,7 +16,8 @@ from airflow_de_agent.airflow.policy import OPT_OUT_TAG
 from airflow_de_agent.airflow.run_state import of_row, session_of_host
 from airflow_de_agent.core.errors import HostError
 from airflow_de_agent.core.failure import TaskFailure, TaskKey
-from airflow_de_agent.core.recovery import Seen, moment
+from airflow_de_agent.core.moment import moment
+from airflow_de_agent.core.recovery import Seen
 
 MOST_FAILURES = 10_000
 MOST_SUCCESSES = 5_000

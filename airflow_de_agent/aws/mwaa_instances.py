@@ -9,7 +9,8 @@ from typing import Any
 from airflow_de_agent.aws.calls import CallFailed
 from airflow_de_agent.aws.mwaa_rest import MwaaRest
 from airflow_de_agent.core.errors import HostError
-from airflow_de_agent.core.recovery import Seen, moment
+from airflow_de_agent.core.moment import moment
+from airflow_de_agent.core.recovery import Seen
 
 MOST = 2_000
 _PAGE = 100  # Airflow gives no more by default (maximum_page_limit)

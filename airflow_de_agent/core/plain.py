@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import datetime
 from typing import NamedTuple
 
 from airflow_de_agent.core.diagnosis import Category, Diagnosis
 from airflow_de_agent.core.failure import TaskFailure
 from airflow_de_agent.core.failure_text import run_shown
 from airflow_de_agent.core.incident import Incident, Record
+from airflow_de_agent.core.moment import moment
 
 _ORDINALS = {1: "st", 2: "nd", 3: "rd"}
 
@@ -115,13 +115,8 @@ def duration(seconds: float) -> str:
 
 def seconds_since(failure: TaskFailure, now: float) -> float:
     """Seconds from the failure until `now` (Unix time); 0 when the failure's time cannot be read."""
-    try:
-        failed_at = datetime.datetime.fromisoformat(failure.failed_at.replace("Z", "+00:00"))
-    except ValueError:
-        return 0.0
-    if failed_at.tzinfo is None:
-        failed_at = failed_at.replace(tzinfo=datetime.timezone.utc)
-    return round(max(now - failed_at.timestamp(), 0.0), 3)
+    failed_at = moment(failure.failed_at)
+    return 0.0 if failed_at is None else round(max(now - failed_at, 0.0), 3)
 
 
 def _one_line(text: str, limit: int = 500) -> str:

@@ -6,7 +6,6 @@ failure, as a backfill may have succeeded before it; what Airflow no longer know
 
 from __future__ import annotations
 
-import datetime
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from typing import NamedTuple, Protocol
@@ -117,15 +116,3 @@ def _cured(later: Seen, failed: Seen, failed_at: float) -> float | None:
     if later.run_date is None or later.end_date is None or failed.run_date is None:
         return None
     return later.end_date if later.run_date > failed.run_date and later.end_date > failed_at else None
-
-
-def moment(value: datetime.datetime | str | None) -> float | None:
-    """Unix seconds of a time, or of its text in ISO 8601 (UTC where it names no zone); None where there is none."""
-    if isinstance(value, str):
-        try:
-            value = datetime.datetime.fromisoformat(value.replace("Z", "+00:00"))
-        except ValueError:
-            return None
-    if value is None:
-        return None
-    return (value if value.tzinfo else value.replace(tzinfo=datetime.timezone.utc)).timestamp()
