@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -154,7 +155,7 @@ def test_offline_asks_nobody(tmp_path: Path) -> None:
 
 def deep(desk: Desk, server: GeminiServer) -> None:
     """Let the drainer of this desk use a model."""
-    desk.settings = Settings.from_json(desk.settings.to_json() | {"gemini_base_url": server.url, "idle_seconds": 5})
+    desk.settings = Settings.from_json(desk.settings.to_json() | {"gemini_base_url": server.url})
     handover = desk.handover
     handover["connections"]["gemini"] = {"password": "key-of-the-tests"}  # type: ignore[index]
     desk.start = lambda: __import__("airflow_de_agent.drainer", fromlist=["x"]).ensure_running(  # type: ignore[method-assign]
@@ -164,17 +165,19 @@ def deep(desk: Desk, server: GeminiServer) -> None:
 
 def test_the_first_message_is_edited_by_the_model(desk: Desk) -> None:
     """The rules speak at once; the model's answer takes the place of theirs in the same message."""
+    read = threading.Event()
 
-    def slowly(request: gemini_server.Request) -> gemini_server.Response:
-        time.sleep(2)
+    def once_the_message_is_read(request: gemini_server.Request) -> gemini_server.Response:
+        read.wait(30)
         return gemini_server.faithful(request)
 
-    with GeminiServer(slowly) as server:
+    with GeminiServer(once_the_message_is_read) as server:
         deep(desk, server)
         desk.put(failure())
         desk.start()
         desk.wait(lambda: desk.slack.texts() != [])
         assert "gemini" not in json.dumps(desk.slack.messages)
+        read.set()
         desk.wait(lambda: desk.slack.count("chat.update") > 0)
     assert len(desk.slack.messages) == 1
     assert len(server.requests) == 1
@@ -187,8 +190,7 @@ def test_a_storm_costs_one_call(desk: Desk) -> None:
         desk.put(*(failure(number) for number in range(60)))
         desk.start()
         desk.wait(lambda: desk.keys() == list(range(60)), seconds=60)
-        desk.wait(lambda: not desk.spool.pending())
-        time.sleep(1.5)
+        desk.wait(lambda: not desk.drainers())  # none ends before all is asked and told
     assert len(server.requests) == 1
     assert len(desk.slack.messages) == 1
 
