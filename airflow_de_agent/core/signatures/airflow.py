@@ -435,6 +435,15 @@ SIGNATURES = (
         ),
     ),
     S(
+        "airflow.api_heartbeat",
+        "infrastructure",
+        90,
+        ("too many failed heartbeats",),
+        "",
+        "The task could not reach Airflow's API server for its heartbeats, so its supervisor ended it.",
+        ("Look at the API server's health and load, and at the network between it and the worker.",),
+    ),
+    S(
         "airflow.heartbeat",
         "infrastructure",
         80,

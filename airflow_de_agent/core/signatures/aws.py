@@ -76,6 +76,24 @@ SIGNATURES = (
         transience="unknown",
     ),
     S(
+        "ecs.placement",
+        "infrastructure",
+        90,
+        (
+            "'reason': 'agent'",
+            "'reason': 'attribute'",
+            "'reason': 'inactive'",
+            "'reason': 'missing'",
+            "unable to place a task",
+            "unable to assume the service linked role",
+        ),
+        r"'reason': '(?P<reason>AGENT|ATTRIBUTE|INACTIVE|MISSING)'|unable to place a task[^\n]{0,100}",
+        "ECS found no container instance to run the task on[: {reason}].",
+        (
+            "Look at the cluster's instances: AGENT says that the agent of one has lost its connection, ATTRIBUTE that none fits.",
+        ),
+    ),
+    S(
         "ecs.eni",
         "infrastructure",
         84,

@@ -29,6 +29,20 @@ SIGNATURES = (
         ("Add months and days with timedelta, relativedelta or pendulum instead of replacing the number.",),
     ),
     S(
+        "polars.no_files",
+        "missing_data",
+        92,
+        (
+            "expanded paths were empty",
+            "found no files",
+            "no files found matching",
+        ),
+        r"expanded paths were empty|[Ff]ound no files[^\n]{0,80}|[Nn]o files found matching[^\n]{0,100}",
+        "No file matches the pattern that the task reads.",
+        ("Look whether the delivery of this day has come, and under this name.",),
+        transience="unknown",
+    ),
+    S(
         "frame.key_column",
         "data_quality",
         76,
@@ -150,6 +164,8 @@ SIGNATURES = (
         "data_quality",
         90,
         (
+            "tag mismatch",
+            "xmlsyntaxerror",
             "jq: error",
             "error tokenizing data",
             "parsererror",
@@ -170,7 +186,7 @@ SIGNATURES = (
             "delimiter must be",
             "malformed",
         ),
-        r"Error tokenizing data\.? ?(?P<what>[^\n]{0,100})|CSV parse error:? ?(?P<what2>[^\n]{1,100})|EOF inside string[^\n]{0,40}|line contains NUL|field larger than field limit|found more (?:columns|fields) than defined[^\n]{0,60}|[Cc]ould not parse [`'\"][^\n]{1,80}|(?:not well-formed|mismatched tag)[^\n]{0,60}|ParserError: [^\n]{1,100}|[Mm]alformed (?:row|line|record|file|csv|json|input|XML)[^\n]{0,80}|jq: error[^\n]{0,100}|parse error: [^\n]{1,100}|ParseError: [^\n]{1,100}",
+        r"[Oo]pening and ending tag mismatch[^\n]{0,80}|XMLSyntaxError[^\n]{0,100}|Error tokenizing data\.? ?(?P<what>[^\n]{0,100})|CSV parse error:? ?(?P<what2>[^\n]{1,100})|EOF inside string[^\n]{0,40}|line contains NUL|field larger than field limit|found more (?:columns|fields) than defined[^\n]{0,60}|[Cc]ould not parse [`'\"][^\n]{1,80}|(?:not well-formed|mismatched tag)[^\n]{0,60}|ParserError: [^\n]{1,100}|[Mm]alformed (?:row|line|record|file|csv|json|input|XML)[^\n]{0,80}|jq: error[^\n]{0,100}|parse error: [^\n]{1,100}|ParseError: [^\n]{1,100}",
         "The file cannot be parsed: {what|malformed row}.",
         ("Look at the line named; ask the producer for a repaired file or handle quoting and delimiters.",),
         unless=("syntax error",),

@@ -171,6 +171,7 @@ SIGNATURES = (
         "network",
         76,
         (
+            "closed the connection",
             "connection reset by peer",
             "connectionreseterror",
             "remotedisconnected",
@@ -193,7 +194,7 @@ SIGNATURES = (
             "connection was closed",
             "protocolerror",
         ),
-        r"payload is not completed|TransferEncodingError|ContentLengthError|(?:host='(?P<host>[\w.-]{1,120})')|[Cc]onnection reset by peer|ConnectionResetError|RemoteDisconnected|[Rr]emote end closed|[Cc]onnection aborted|IncompleteRead\([^\n)]{0,60}\)?|ChunkedEncodingError|[Cc]onnection broken|[Ss]erver disconnected|RemoteProtocolError|ECONNRESET|[Pp]remature end of|peer closed connection|[Cc]onnection unexpectedly closed|[Cc]onnection was closed|[Bb]roken pipe|ProtocolError",
+        r"DPY-4011|(?:database|network|server|host|peer) closed the connection|payload is not completed|TransferEncodingError|ContentLengthError|(?:host='(?P<host>[\w.-]{1,120})')|[Cc]onnection reset by peer|ConnectionResetError|RemoteDisconnected|[Rr]emote end closed|[Cc]onnection aborted|IncompleteRead\([^\n)]{0,60}\)?|ChunkedEncodingError|[Cc]onnection broken|[Ss]erver disconnected|RemoteProtocolError|ECONNRESET|[Pp]remature end of|peer closed connection|[Cc]onnection unexpectedly closed|[Cc]onnection was closed|[Bb]roken pipe|ProtocolError",
         "The connection {host|to the server} broke in the middle of the exchange.",
         ("Run it again; if it repeats, look at idle timeouts, proxies and the server's own log.",),
         unless=(

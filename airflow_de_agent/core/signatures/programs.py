@@ -102,6 +102,15 @@ SIGNATURES = (
         unless=("fork/exec",),
     ),
     S(
+        "pip.hashes",
+        "configuration",
+        91,
+        ("do not match the hashes",),
+        r"DO NOT MATCH THE HASHES",
+        "The hash in the requirements file does not belong to the package that the index delivers.",
+        ("Compare who changed: the file of hashes or the package; never switch the check off before that is known.",),
+    ),
+    S(
         "compiler.missing",
         "missing_dependency",
         89,

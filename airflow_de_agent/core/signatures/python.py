@@ -287,7 +287,7 @@ SIGNATURES = (
         "code_error",
         88,
         ("syntaxerror:", "indentationerror", "taberror", "invalid syntax"),
-        r"(?:Syntax|Indentation|Tab)Error: (?![^\n]{0,400}LINE \d{1,5}:)(?P<what>(?:(?!Traceback)[^\n]){1,120})|invalid syntax",
+        r"\b(?:Syntax|Indentation|Tab)Error: (?![^\n]{0,400}LINE \d{1,5}:)(?P<what>(?:(?!Traceback)[^\n]){1,120})|invalid syntax",
         "The Python code does not parse: {what|syntax error}.",
         ("Correct the file and line named in the traceback.",),
         unless=("errors.syntaxerror", "at or near"),
@@ -484,6 +484,7 @@ SIGNATURES = (
         r"AssertionError:? ?(?P<what>[^\n]{0,160})",
         "A check in the task's code did not hold: {what|assertion failed}.",
         ("Look at the data the assertion is about.",),
+        follows=True,
     ),
     S(
         "python.system_exit",

@@ -147,9 +147,11 @@ SIGNATURES = (
             "datatype_mismatch",
             "unresolved_routine",
             "field_not_found",
+            "missing_aggregation",
+            "missing_group_by",
         ),
-        r"(?:UNRESOLVED_\w{1,40}|DATATYPE_MISMATCH\w{0,40}|AMBIGUOUS_REFERENCE|FIELD_NOT_FOUND)[^\n]{0,100}?`(?P<column>[\w.`]{1,120})`|cannot resolve '`?(?P<column2>[\w.`]{1,120})|UNRESOLVED_\w{1,30}|DATATYPE_MISMATCH",
-        "The query uses column {column|}, which its input does not have.",
+        r"(?:UNRESOLVED_\w{1,40}|DATATYPE_MISMATCH\w{0,40}|AMBIGUOUS_REFERENCE|FIELD_NOT_FOUND)[^\n]{0,100}?`(?P<column>[\w.`]{1,120})`|cannot resolve '`?(?P<column2>[\w.`]{1,120})|UNRESOLVED_\w{1,30}|DATATYPE_MISMATCH|MISSING_AGGREGATION[^\n]{0,60}?\"(?P<column3>[\w.]{1,80})|MISSING_(?:AGGREGATION|GROUP_BY)",
+        "The query uses column {column|named in the message} in a way that its input does not allow.",
         ("Compare with the input's present schema: did the source drop or rename {column|the column}?",),
     ),
     S(

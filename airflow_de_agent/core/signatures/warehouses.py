@@ -84,6 +84,27 @@ SIGNATURES = (
         ("GRANT the right on {name|the object} to the session's role.",),
     ),
     S(
+        "snowflake.udf_memory",
+        "out_of_memory",
+        92,
+        (
+            "function available memory exhausted",
+            "available memory exhausted",
+        ),
+        "",
+        "The function uses more memory than the warehouse gives it.",
+        ("Use a larger or Snowpark-optimised warehouse, or smaller batches.",),
+    ),
+    S(
+        "snowflake.cast",
+        "data_quality",
+        91,
+        ("failed to cast variant value",),
+        r"[Ff]ailed to cast variant value (?P<value>\"?[^\n]{1,60}?\"?) to (?P<type>\w{1,30})",
+        "A value of the data, {value|named in the message}, cannot be read as {type|the expected type}.",
+        ("Use TRY_CAST and look at the rejected rows with the producer.",),
+    ),
+    S(
         "snowflake.login",
         "authentication",
         93,
