@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from airflow_de_agent.core import rules
@@ -31,6 +31,7 @@ SOURCES = ("run_state", "recent_runs", "redshift", "lambda_errors", "task_log", 
     st.lists(st.tuples(TEXT, TEXT), max_size=3),
     st.lists(st.tuples(st.sampled_from(SOURCES), st.lists(ROW, max_size=3)), max_size=3),
 )
+@example([], [], [("redshift", [{"x": "available memory exhausted", "raw_line": 0, "task_id": 0}])])
 def test_any_input_gives_a_diagnosis_whose_quotes_hold(
     lines: list[str], links: list[tuple[str, str]], sources: list[tuple[str, list[dict[str, Any]]]]
 ) -> None:

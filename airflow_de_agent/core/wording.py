@@ -112,6 +112,9 @@ def _unquoted(text: str) -> str:
     return text
 
 
+_CELL_BEGIN = 12  # characters by which a column is known
+
+
 def quote(match: Match, log_lines: Collection[Statement]) -> Quote | None:
     """The words that prove the match, with some of their surroundings, from the place where they stand."""
     statement = match.statement
@@ -135,7 +138,12 @@ def _same_in_log(match: Match, log_lines: Collection[Statement]) -> Statement | 
 
 
 def _row_quote(match: Match, statement: Statement) -> Quote | None:
+    """The matched words; where columns between them were left out when it was matched, those of the first column."""
     text = match.text.strip()
+    cells = [f"{name}={' '.join(str(value).split())}" for name, value in (statement.values or {}).items()]
+    if text not in " ".join(cells):
+        begin = text[:_CELL_BEGIN]
+        text = next((cell[cell.find(begin) :][: len(text)] for cell in cells if begin in cell), "")
     return Quote(statement.source, text, statement.line) if text and not _ORDERS.search(text) else None
 
 
