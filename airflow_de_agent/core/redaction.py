@@ -15,7 +15,7 @@ from __future__ import annotations
 from binascii import Error as Base64Error
 from binascii import a2b_base64
 from collections.abc import Callable, Iterable, Iterator
-from functools import cache
+from functools import cache, partial
 
 from airflow_de_agent.core.redaction_named import WORD, named_span, no_value, odd, regex
 from airflow_de_agent.core.redaction_search import SHORT, finds, hits
@@ -37,31 +37,35 @@ REMEMBERED = 100  # secrets looked for where they stand bare; a bound, so that t
 
 
 @cache
-def _rows() -> dict[str, tuple[Shape, ...]]:
-    """The rows of each literal."""
-    literals = {literal: None for shape in SHAPES for literal in shape.literals}
-    return {literal: tuple(shape for shape in SHAPES if literal in shape.literals) for literal in literals}
+def _readers() -> dict[str, list[Callable[[str, int], Span | None]]]:
+    """By literal: what reads the secret that it tells of, given the text and where the literal stands."""
+    found: dict[str, list[Callable[[str, int], Span | None]]] = {}
+    for shape in SHAPES:
+        for literal in shape.literals:
+            found.setdefault(literal, []).append(partial(_shape_span, literal=literal, shape=shape))
+    for name in NAMES:
+        found.setdefault(name, []).append(partial(named_span, word=name))
+    found["PRIVATE KEY"] = [_private_key_span]
+    found["@//"] = [_easy_connect_span]
+    return found
 
 
 def _spans(text: str) -> Iterator[Span]:
     """Every secret that a row knows, in no order; they may overlap."""
-    rows = _rows()
+    readers = _readers()
     told: dict[str, tuple[int, int]] = {}  # by literal: the last value it told of, within which it is not tried again
     for at, literal in hits(text, long=len(text) >= SHORT):
-        start, end = told.get(literal, (0, 0))
-        if start <= at < end:
+        if literal in told and told[literal][0] <= at < told[literal][1]:
             continue
-        spans = [_shape_span(text, at, literal, shape) for shape in rows.get(literal, ())]
-        if literal in READERS:
-            spans.append(READERS[literal](text, at, literal))
-        for span in spans:
+        for read in readers[literal]:
+            span = read(text, at)
             if span:
                 told[literal] = max(told.get(literal, span[:2]), span[:2], key=lambda value: value[1])
                 if span[2]:
                     yield span
 
 
-def _shape_span(text: str, at: int, literal: str, shape: Shape) -> Span | None:
+def _shape_span(text: str, at: int, *, literal: str, shape: Shape) -> Span | None:
     body = at + len(literal)
     if shape.word and _within_word(text, at):
         return None
@@ -97,7 +101,7 @@ def _is_basic(value: str) -> bool:
         return False
 
 
-def _easy_connect_span(text: str, at: int, _: str) -> Span | None:
+def _easy_connect_span(text: str, at: int) -> Span | None:
     """Oracle's user/password@//host:port/service: what stands before the @."""
     user, slash, value = text[max(0, at - 200) : at].rpartition("/")
     if not slash or not value or value.strip("\"'") != value or len(value.split()) != 1:
@@ -108,7 +112,7 @@ def _easy_connect_span(text: str, at: int, _: str) -> Span | None:
     return None if "[REDACTED:" in value or no_value(text, start) else (start, at, "password")
 
 
-def _private_key_span(text: str, at: int, _: str) -> Span | None:
+def _private_key_span(text: str, at: int) -> Span | None:
     """The lines of a private key; where the text was cut before BEGIN or after END, the base64 lines that are left."""
     dashes = text.find("-----", at, at + 40)
     if dashes < 0:
@@ -156,11 +160,6 @@ def _key_start(text: str, end: int) -> int:
             break
         start = line
     return start
-
-
-# Literals of secrets that no pattern of a row describes.
-READERS: dict[str, Callable[[str, int, str], Span | None]] = dict.fromkeys(NAMES, named_span)
-READERS |= {"PRIVATE KEY": _private_key_span, "@//": _easy_connect_span}
 
 
 def _merged(spans: Iterable[Span], kept: list[tuple[int, int]]) -> list[Span]:
