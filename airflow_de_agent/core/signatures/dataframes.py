@@ -17,18 +17,6 @@ SIGNATURES = (
         ("Look at what the producer added; map or drop the new fields.",),
     ),
     S(
-        "python.calendar",
-        "code_error",
-        90,
-        (
-            "month must be in 1..12",
-            "day is out of range for month",
-        ),
-        r"ValueError: (?P<what>month must be in 1\.\.12|day is out of range for month)$",
-        "The code computes a date that does not exist: {what|out of range}.",
-        ("Add months and days with timedelta, relativedelta or pendulum instead of replacing the number.",),
-    ),
-    S(
         "polars.no_files",
         "missing_data",
         92,
@@ -546,5 +534,31 @@ SIGNATURES = (
         ("yaml.scanner", "yaml.parser", "yamlerror", "could not determine a constructor", "tomldecodeerror"),
         r"yaml\.(?:scanner|parser)[^\n]{0,120}|YAMLError|TOMLDecodeError[^\n]{0,80}",
         "A configuration file of the task is not valid YAML/TOML.",
+    ),
+    S(
+        "frame.summer_time",
+        "data_quality",
+        82,
+        (
+            "nonexistent time",
+            "nonexistenttimeerror",
+            "ambiguoustimeerror",
+            "cannot infer dst",
+        ),
+        r"(?P<when>[\d: -]{10,20})? ?is a nonexistent time|NonExistentTimeError|AmbiguousTimeError|[Cc]annot infer dst",
+        "A local time in the data falls into the hour that the change to or from summer time skips or repeats[: {when}].",
+        ("Localise with nonexistent= and ambiguous= set, or have the source deliver UTC.",),
+    ),
+    S(
+        "dask.memory",
+        "out_of_memory",
+        90,
+        (
+            "memory budget",
+            "killedworker",
+        ),
+        r"exceeded \d{2,3}% memory budget|KilledWorker",
+        "Dask workers used more memory than they have and were killed.",
+        ("Use smaller partitions or fewer tasks a worker, or workers with more memory.",),
     ),
 )

@@ -148,7 +148,6 @@ SIGNATURES = (
         (
             "does not have any valid credentials",
             "gcloud auth login",
-            "please run 'az login'",
             "az login",
             "no active account selected",
         ),

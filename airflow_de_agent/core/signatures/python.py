@@ -512,4 +512,16 @@ SIGNATURES = (
         ("Look at which extension was running; upgrade or pin it.",),
         transience="unknown",
     ),
+    S(
+        "python.calendar",
+        "code_error",
+        90,
+        (
+            "month must be in 1..12",
+            "day is out of range for month",
+        ),
+        r"ValueError: (?P<what>month must be in 1\.\.12|day is out of range for month)$",
+        "The code computes a date that does not exist: {what|out of range}.",
+        ("Add months and days with timedelta, relativedelta or pendulum instead of replacing the number.",),
+    ),
 )
