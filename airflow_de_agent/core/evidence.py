@@ -40,7 +40,7 @@ class Evidence:
     @classmethod
     def of_rows(cls, source: str, rows: Sequence[Mapping[str, Any]], seconds: float = 0.0) -> Evidence:
         """Rows as evidence, one line of ``name=value`` pairs each."""
-        lines = tuple(Line(n, _row_text(row)) for n, row in enumerate(rows, 1))
+        lines = tuple(Line(n, " ".join(cells(row))) for n, row in enumerate(rows, 1))
         return cls(source, "found" if rows else "empty", lines, tuple(rows), seconds=seconds)
 
     @classmethod
@@ -62,5 +62,6 @@ class Evidence:
         return f"{self.source}: {self.reason}" + (f" Cure: {self.cure}" if self.cure else "")
 
 
-def _row_text(row: Mapping[str, Any]) -> str:
-    return " ".join(f"{name}={' '.join(str(value).split())}" for name, value in row.items() if value is not None)
+def cells(row: Mapping[str, Any]) -> list[str]:
+    """The ``name=value`` pairs that a row's line is made of, white space folded, empty columns left out."""
+    return [f"{name}={' '.join(str(value).split())}" for name, value in row.items() if value is not None]

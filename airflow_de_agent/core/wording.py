@@ -11,6 +11,7 @@ from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
 from airflow_de_agent.core.diagnosis import Category, Quote
+from airflow_de_agent.core.evidence import cells
 from airflow_de_agent.core.matching import Match
 from airflow_de_agent.core.statements import Statement
 
@@ -140,10 +141,10 @@ def _same_in_log(match: Match, log_lines: Collection[Statement]) -> Statement | 
 def _row_quote(match: Match, statement: Statement) -> Quote | None:
     """The matched words; where columns between them were left out when it was matched, those of the first column."""
     text = match.text.strip()
-    cells = [f"{name}={' '.join(str(value).split())}" for name, value in (statement.values or {}).items()]
-    if text not in " ".join(cells):
+    row = cells(statement.values or {})
+    if text not in " ".join(row):
         begin = text[:_CELL_BEGIN]
-        text = next((cell[cell.find(begin) :][: len(text)] for cell in cells if begin in cell), "")
+        text = next((cell[cell.find(begin) :][: len(text)] for cell in row if begin in cell), "")
     return Quote(statement.source, text, statement.line) if text and not _ORDERS.search(text) else None
 
 
