@@ -145,6 +145,15 @@ class AirflowHost:
         """Run our own command inside this Airflow."""
         return self.run(str(self.venv / "bin" / "de-agent"), *command, check=check)
 
+    def task_states(self, dag_id: str) -> list[tuple[str, int]]:
+        """State and try number of each task instance of a DAG, as they stand in Airflow's database, by state."""
+        import psycopg2
+
+        with contextlib.closing(psycopg2.connect(self.database.replace("+psycopg2", ""))) as db:
+            cursor = db.cursor()
+            cursor.execute("SELECT state, try_number FROM task_instance WHERE dag_id = %s", (dag_id,))
+            return sorted((str(state), tries) for state, tries in cursor.fetchall())
+
     def diagnoses(self) -> list[dict[str, Any]]:
         """What the store holds, newest first."""
         return json.loads(self.de_agent("list", "--limit", "5000", "--format", "json"))

@@ -12,7 +12,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import psycopg2
 import pytest
 
 from airflow_de_agent.spool import Spool
@@ -68,14 +67,10 @@ class Seen:
 
     def task_states(self, dag_id: str, expected: list[str], *, tries: int = 2) -> None:
         """Wait until the task instances of a DAG have these states, sorted, and so many tries in all."""
-        query = "SELECT state, try_number FROM task_instance WHERE dag_id = %s"
 
         def now() -> tuple[list[str], int]:
-            with contextlib.closing(psycopg2.connect(self.host.database.replace("+psycopg2", ""))) as db:
-                cursor = db.cursor()
-                cursor.execute(query, (dag_id,))
-                rows = cursor.fetchall()
-            return sorted(str(row[0]) for row in rows), sum(row[1] for row in rows)
+            rows = self.host.task_states(dag_id)
+            return [state for state, _ in rows], sum(tries for _, tries in rows)
 
         self.until(lambda: now() == (expected, tries))
 

@@ -53,7 +53,7 @@ def open_tab(browser, base, tokens):
     """Opens a tab of Airflow's own pages; the frame that holds ours, and what its console said."""
     contexts = []
 
-    def opened(path, user="user", scheme="light"):
+    def opened(path, user="user", scheme="light", dag_id="shop"):
         context = browser.new_context(color_scheme=scheme, viewport={"width": 1280, "height": 1000})
         contexts.append(context)
         context.add_cookies([{"name": "_token", "value": tokens[user], "url": base}])
@@ -61,7 +61,7 @@ def open_tab(browser, base, tokens):
         page.said = []
         page.on("console", lambda message: page.said.append(message.text))
         page.on("pageerror", lambda error: page.said.append(str(error)))
-        page.goto(f"{base}/dags/shop{path}")
+        page.goto(f"{base}/dags/{dag_id}{path}")
         page.get_by_role("link", name="Diagnose", exact=True).click(timeout=60_000)
         return page, page.frame_locator("iframe")
 
@@ -205,6 +205,16 @@ def test_a_task_marked_failed_can_be_diagnosed(base, tokens):
     assert call(f"{base}/de-agent/dags/shop/diagnose", "POST", body, headers | PROOF).status == 202
     address = f"{base}/de-agent/dags/shop/diagnoses?{query(task_id='chunk', map_index=1)}"
     wait_until(lambda: call(address, headers=headers).json["diagnosis"] is not None, 30)
+
+
+def test_an_open_page_follows_a_task_that_still_runs(open_tab, host, base, tokens):
+    """Cleared while the page is open, the task fails once more: its new try and diagnosis come without a reload."""
+    clear = {"dry_run": False, "task_ids": ["pay"], "dag_run_id": RUN, "only_failed": False}
+    cleared = call(f"{base}/api/v2/dags/payroll/clearTaskInstances", "POST", clear, bearer(tokens, "user"))
+    assert cleared.status == 200
+    _, frame = open_tab(f"/runs/{RUN}/tasks/pay", dag_id="payroll")
+    expect(frame.get_by_role("heading", level=1)).to_have_text("pay, try 2: failed", timeout=90_000)
+    expect(frame.get_by_role("list", name="Verdict")).to_be_visible(timeout=30_000)
 
 
 def test_the_page_allows_nothing_but_itself(base, tokens):

@@ -57,6 +57,8 @@ with DAG("payroll", schedule=None, start_date=START):
     pay()
 """
 RUN = "manual__view"
+RUNS = ("shop", "payroll")
+FINAL_STATES = {"success", "failed", "upstream_failed"}
 
 
 class Answer(NamedTuple):
@@ -94,9 +96,11 @@ def failed_airflow(
     try:
         host.start()
         server(host)
-        for dag_id in ("shop", "payroll"):
+        for dag_id in RUNS:
             trigger(host, dag_id)
         wait_until(lambda: {"extract", "chunk", "pay"} <= {d["task_id"] for d in host.diagnoses()}, 120)
+        # A callback runs before Airflow has written down how the task ended.
+        wait_until(lambda: {state for dag_id in RUNS for state, _ in host.task_states(dag_id)} <= FINAL_STATES, 120)
         yield host
     finally:
         host.stop()

@@ -3,6 +3,9 @@
 
 const POLL_MS = 1000;
 const PATIENCE_MS = 30000;
+const REFRESH_MS = 3000;
+const REFRESH_FOR_MS = 10 * 60 * 1000; // a page left open does not ask for ever
+const FINAL_STATES = ["success", "failed", "upstream_failed", "skipped", "removed"];
 const REST = "Nothing came within 30 seconds. If the drainer is at work the diagnosis will still appear here: reload "
   + "the page. Otherwise look at drainer.log in the spool directory of the server (by default AIRFLOW_HOME/de_agent/spool), "
   + "or run de-agent doctor.";
@@ -12,6 +15,7 @@ const statusLine = document.getElementById("status");
 const csrfToken = document.querySelector('meta[name="csrf-token"]').content;
 const dagId = dagOfAddress();
 const place = placeOfAddress();
+let shownAnswer = null;
 
 function dagOfAddress() {
   const parts = location.pathname.split("/");
@@ -291,12 +295,30 @@ function trail() {
 
 async function load() {
   try {
-    const answer = await view(place);
-    main.replaceChildren(...VIEWS[answer.kind](answer).filter((node) => node !== ""));
+    show(await view(place));
   } catch (error) {
     main.replaceChildren(el("p", { class: "problem", role: "alert" }, error.message));
   }
   main.setAttribute("aria-busy", "false");
+}
+
+function show(answer) {
+  main.replaceChildren(...VIEWS[answer.kind](answer).filter((node) => node !== ""));
+  shownAnswer = answer;
+}
+
+// A callback tells of a failure before Airflow has written the state down, and a diagnosis follows a failure by seconds.
+function mayChange(answer) {
+  if (!answer || answer.kind !== "task_instance" || answer.try_number !== answer.latest_try) return false;
+  return !FINAL_STATES.includes(answer.state) || (answer.can_be_diagnosed && !answer.diagnosis);
+}
+
+function isAsking() { return main.getAttribute("aria-busy") === "true"; }
+
+async function refresh() {
+  if (document.hidden || isAsking() || !mayChange(shownAnswer)) return;
+  const answer = await view(place).catch(() => null);
+  if (answer && !isAsking() && JSON.stringify(answer) !== JSON.stringify(shownAnswer)) show(answer);
 }
 
 // Airflow 3 keeps the reader's choice of light or dark here.
@@ -311,3 +333,5 @@ followScheme();
 addEventListener("storage", followScheme);
 trail();
 load();
+const refreshing = setInterval(refresh, REFRESH_MS);
+setTimeout(() => clearInterval(refreshing), REFRESH_FOR_MS);
