@@ -22,7 +22,9 @@ from airflow_de_agent.core.bundle import KEPT_SECONDS, Bundle, kept_as
 from airflow_de_agent.core.errors import DeAgentError
 from airflow_de_agent.core.failure import TaskFailure, TaskKey, TaskState
 from airflow_de_agent.core.incident import Incident, Record, Store
-from airflow_de_agent.core.mention import Command, Period, period
+from airflow_de_agent.core.mention import Command
+from airflow_de_agent.core.moment import moment
+from airflow_de_agent.core.period import Period, period
 from airflow_de_agent.core.render import Message
 from airflow_de_agent.investigation import Found
 from airflow_de_agent.sources import Places
@@ -100,10 +102,10 @@ class Answers:
         return dataclasses.replace(command, dag_id=dag_id, task_id=task_id) if known else command
 
     def _latest(self, command: Command, span: Period) -> Record | None:
-        """The latest failure; of a DAG's run the one that leads its incident."""
+        """The latest failure of that time; of a DAG's run the one that leads its incident."""
         wanted = {"dag_id": command.dag_id, "run_id": command.run_id, "task_id": command.task_id}
         store = self.open_store()
-        found = [r for r in store.recent(limit=200, since=span.since, **wanted) if r.diagnosed_at <= span.until]
+        found = [r for r in store.recent(limit=200, since=span.since, **wanted) if _is_meant(r, command, span)]
         if not found or command.task_id:
             return found[0] if found else None
         incident = store.incident(found[0].incident_id)
@@ -126,7 +128,8 @@ class Answers:
 
     def _ask(self, command: Command, incident: Incident | None, progress: Progress) -> Message:
         del progress
-        if incident is None or command.suggestion:
+        is_question = command.text.lower().startswith("why ")  # not each is about a DAG: why was the file missing?
+        if incident is None or (command.suggestion and not is_question):
             return listing.help_text(command.suggestion)
         return self._of_incident(incident, command.text)
 
@@ -168,9 +171,13 @@ class Answers:
         failed = [row for row in state.rows if row.get("view") == "task_instance" and row.get("state") == "failed"]
         if command.task_id:
             failed = [row for row in failed if row.get("task_id") == command.task_id]
+        if command.map_index >= 0:
+            failed = [row for row in failed if row.get("map_index") == command.map_index]
         if not failed:
             return self._nothing_failed(command, state.gap)
         first = min(failed, key=lambda row: str(row.get("end_date") or "9"))
+        if command.try_number is not None:
+            first = {**first, "try_number": command.try_number}
         return _failure(command.dag_id, self._run_id(command, state.rows), first, state.rows)
 
     def _run_state(self, command: Command) -> Any:
@@ -189,15 +196,29 @@ class Answers:
 
     def _nothing_failed(self, command: Command, gap: str) -> Message:
         place = ".".join(filter(None, (command.dag_id, command.task_id)))
-        text = f"No failed task of {words(place, 400)} was found."
-        known = {record.failure.key.dag_id for record in self.open_store().recent(limit=200)} - {command.dag_id}
-        near = difflib.get_close_matches(command.dag_id, known, n=1, cutoff=0.6)
+        index = f"[{command.map_index}]" if command.map_index >= 0 else ""
+        text = f"No failed task of {words(place + index, 400)} was found."
+        near = self._meant(command)
         if near:
-            text += f" Did you mean {code(near[0], 250)}?"
+            text += f" Did you mean {code(near, 250)}?"
         return listing.said(text + (f" Not read: {words(gap, 400)}" if gap else ""))
 
+    def _meant(self, command: Command) -> str:
+        """A DAG with failures whose name is like what was said; empty where there is none."""
+        dag_ids = (record.failure.key.dag_id for record in self.open_store().recent(limit=200))
+        known = {dag_id.casefold(): dag_id for dag_id in dag_ids if dag_id != command.dag_id}
+        for said in filter(None, (command.dag_id, command.task_id)):
+            near = difflib.get_close_matches(said.casefold(), known, n=1, cutoff=0.6)
+            if near:
+                return known[near[0]]
+        return ""
+
     def _status(self, command: Command, incident: Incident | None, progress: Progress) -> Message:
-        del incident
+        if not command.dag_id:
+            lead = self.open_store().get(incident.lead_id) if incident else None
+            if lead is None:
+                return listing.help_text("status <dag>")
+            command = dataclasses.replace(command, dag_id=lead.failure.key.dag_id)
         diagnosed = {r.failure.key.task_id: r for r in self.open_store().recent(limit=50, dag_id=command.dag_id)[::-1]}
         if not self.places.mwaa_environment:
             return listing.failures(diagnosed.values(), 24.0)
@@ -228,6 +249,17 @@ class Answers:
         del incident, progress
         since = self.clock() - command.hours * 3600
         return report.message(report.of_store(self.open_store(), since=since, until=self.clock()))
+
+
+def _is_meant(record: Record, command: Command, span: Period) -> bool:
+    """Whether it failed in that time, and is the mapped task instance and the try that were named."""
+    failed_at = moment(record.failure.failed_at)
+    at = record.diagnosed_at if failed_at is None else failed_at
+    return (
+        span.since <= at <= span.until
+        and command.map_index in (-1, record.failure.key.map_index)
+        and command.try_number in (None, record.failure.key.try_number)
+    )
 
 
 def _alone(record: Record) -> Incident:

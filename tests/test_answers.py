@@ -124,6 +124,8 @@ def test_an_unknown_dag_gets_a_suggestion(answers, store):
     """A slip in the name is answered with the DAG that was meant."""
     known(store)
     assert "Did you mean `sales_etl`" in ask(answers, "why did sale_etl fail")
+    assert "Did you mean `sales_etl`" in ask(answers, "why did SALES_ETL fail")
+    assert "Did you mean `sales_etl`" in ask(answers, "why id sales_etl fail")
 
 
 def test_a_time_that_is_not_understood_is_asked_back(answers, store):
@@ -141,9 +143,41 @@ def test_a_bare_why_means_the_thread(answers, store):
     assert "What you can ask me" in ask(answers, "why?")
 
 
+def test_short_commands_mean_the_thread(answers, store):
+    """In an incident's thread nobody need name the DAG again; elsewhere help says what is missing."""
+    incident = known(store)
+    assert "sales_etl.load_orders" in ask(answers, "diagnose again", incident)
+    assert "sales_etl" in ask(answers, "status", incident)
+    for said in ("diagnose again", "status"):
+        assert "Did you mean" in ask(answers, said)
+
+
+def test_the_mapped_task_and_the_try_that_are_named_are_meant(answers, store, aws):
+    """Of several records of one task that one answers whose index and try were asked for, and no other."""
+    for index, number in ((0, 1), (1, 1), (1, 2)):
+        key = FAILURE.key._replace(map_index=index, try_number=number)
+        known(store, dataclasses.replace(RECORD, failure=dataclasses.replace(FAILURE, key=key)))
+    aws.calls.clear()
+    assert "Act now: sales_etl.load_orders[1] and" in ask(answers, "why did sales_etl.load_orders[1] fail")
+    assert "Act now: sales_etl.load_orders[0] and" in ask(answers, "why did load_orders[0] of sales_etl fail")
+    assert "try 1;" in ask(answers, "why dag=sales_etl task=load_orders[1] try=1")
+    assert aws.calls == []
+    assert "No failed task of sales_etl.load_orders[7]" in ask(answers, "diagnose dag=sales_etl task=load_orders[7]")
+
+
+def test_when_is_when_it_failed(answers, store):
+    """A failure that was diagnosed hours later, as after an outage, is found by its own time."""
+    known(store)
+    assert "amount got" in ask(answers, "why did sales_etl fail last night at 3")
+    assert "No failure of sales_etl is known of that time" in ask(answers, "why did sales_etl fail at 14:50")
+
+
 @pytest.mark.parametrize(
     ("question", "told"),
     [
+        ("why is a rerun not safe?", "A rerun is not safe"),
+        ("why was the manifest read?", "manifest s3://lake/m.json has 3 entries"),
+        ("why is the sky blue?", "confidence 92%"),
         ("is it safe to rerun?", "A rerun is not safe"),
         ("how do I fix this?", "clear load_orders"),
         ("how sure are you?", "92% sure"),

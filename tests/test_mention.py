@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_de_agent.core.mention import COMMANDS, Command, parse, period
+from airflow_de_agent.core.mention import COMMANDS, Command, parse
+from airflow_de_agent.core.period import period
 
 NOW = 1_795_318_200.0  # 2026-11-22 03:30 UTC
 DAY = 86400.0
@@ -31,6 +32,33 @@ DAY = 86400.0
         ("why did <http://sales.etl|sales.etl> fail", "why", {"dag_id": "sales.etl"}),
         ("why?", "why", {"dag_id": ""}),
         ("<@U0BOT> Why did it fail?", "why", {"dag_id": ""}),
+        ("hey <@U0BOT>, can you tell me why sales_etl failed?", "why", {"dag_id": "sales_etl"}),
+        ("why did sales_etl fail? Thanks!", "why", {"dag_id": "sales_etl", "when": ""}),
+        ("why didn’t sales_etl run", "why", {"dag_id": "sales_etl"}),
+        ("why does sales_etl keep failing", "why", {"dag_id": "sales_etl", "task_id": ""}),
+        ("why did sales_etl time out", "why", {"dag_id": "sales_etl", "task_id": ""}),
+        ("what happened to sales_etl last night", "why", {"dag_id": "sales_etl", "when": "last night"}),
+        ("why did the sales_etl dag fail", "why", {"dag_id": "sales_etl"}),
+        ("why did the load task of sales_etl fail", "why", {"dag_id": "sales_etl", "task_id": "load"}),
+        ("why did sales_etl’s load fail", "why", {"dag_id": "sales_etl", "task_id": "load"}),
+        ("why did sales_etl.load[3] fail", "why", {"dag_id": "sales_etl.load", "map_index": 3}),
+        ("why did load[0] of sales_etl fail", "why", {"dag_id": "sales_etl", "task_id": "load", "map_index": 0}),
+        ("why did _sales_etl_ ~load~ fail", "why", {"dag_id": "sales_etl", "task_id": "load"}),
+        ("why did sales\u2011etl\u200b fail", "why", {"dag_id": "sales-etl"}),
+        ("why\u00a0did “sales_etl” fail", "why", {"dag_id": "sales_etl"}),
+        ("WHY DID Sales_ETL FAIL", "why", {"dag_id": "Sales_ETL"}),
+        ("why did sales_etl fail last night at 3", "why", {"dag_id": "sales_etl", "when": "last night at 3"}),
+        ("why is it failing", "why", {"dag_id": ""}),
+        ("why did this dag fail again?", "why", {"dag_id": ""}),
+        ("diagnose dag=sales_etl task=load[3]", "diagnose", {"task_id": "load", "map_index": 3}),
+        ("diagnose dag: sales_etl, task: load", "diagnose", {"dag_id": "sales_etl", "task_id": "load"}),
+        ("diagnose again", "diagnose", {"dag_id": ""}),
+        ("diagnose", "diagnose", {"dag_id": ""}),
+        ("status", "status", {"dag_id": ""}),
+        ("what failed last night?", "recent", {"hours": 24.0}),
+        ("recent failures today", "recent", {"hours": 24.0}),
+        ("report last week", "report", {"hours": 168.0}),
+        ("help me please", "help", {}),
         ("why dag=sales_etl task=load", "why", {"dag_id": "sales_etl", "task_id": "load"}),
         (
             "diagnose dag=sales_etl task=load run=scheduled__2026-11-22T03:00:00+00:00 map=0 try=2",
@@ -70,6 +98,7 @@ def test_what_is_said_is_understood(said: str, name: str, given: dict[str, objec
         ("diagnos sales_etl", "diagnose"),
         ("reprot", "report"),
         ("lamda errors x", "lambda"),
+        ("lambda errors", "lambda"),
         ("hlep", "help"),
         ("wy did sales_etl fail", "why"),
     ],
@@ -104,6 +133,18 @@ def test_every_command_of_the_help_is_understood() -> None:
         ("in the last 30 min", NOW - 1800, NOW),
         ("on 2026-11-21", NOW - 3.5 * 3600 - DAY, NOW - 3.5 * 3600),
         ("2026-11-22 03:10", NOW - 4800, NOW + 2400),
+        ("at 2026-11-22T04:10:00+01:00", NOW - 4800, NOW + 2400),
+        ("last night at 3", NOW - 5400, NOW + 1800),
+        ("at 3am", NOW - 5400, NOW + 1800),
+        ("at 04:00", NOW - 1800 - DAY + 3600 - 3600, NOW - DAY + 5400),
+        ("yesterday at 14:30", NOW - 3.5 * 3600 - DAY + 13.5 * 3600, NOW - 3.5 * 3600 - DAY + 15.5 * 3600),
+        ("yesterday evening at 9", NOW - 3.5 * 3600 - DAY + 20 * 3600, NOW - 3.5 * 3600 - DAY + 22 * 3600),
+        ("last night at 11 pm", NOW - 3.5 * 3600 - 2 * 3600, NOW - 3.5 * 3600),
+        ("on Friday", NOW - 3.5 * 3600 - 2 * DAY, NOW - 3.5 * 3600 - DAY),
+        ("last sunday", NOW - 3.5 * 3600 - 7 * DAY, NOW - 3.5 * 3600 - 6 * DAY),
+        ("an hour ago", NOW - 4500, NOW),
+        ("last week", NOW - 14 * DAY, NOW),
+        ("just now", NOW - 7 * DAY, NOW),
     ],
 )
 def test_times_in_words(when: str, since: float, until: float) -> None:
@@ -111,7 +152,9 @@ def test_times_in_words(when: str, since: float, until: float) -> None:
     assert period(when, NOW) == (since, until)
 
 
-@pytest.mark.parametrize("when", ["when pigs fly", "on 2026-13-45", "99-99"])
+@pytest.mark.parametrize(
+    "when", ["when pigs fly", "on 2026-13-45", "99-99", "at 25", "at 13pm", "2026-11-22 03:10+99:99"]
+)
 def test_a_time_that_is_not_understood_is_none(when: str) -> None:
     """Nothing is guessed."""
     assert period(when, NOW) is None

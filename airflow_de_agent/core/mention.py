@@ -8,11 +8,11 @@ with the nearest command as a suggestion, never a guess that acts.
 from __future__ import annotations
 
 import dataclasses
-import datetime as dt
 import difflib
 import html
 import re
-from typing import NamedTuple
+
+from airflow_de_agent.core.period import LAST, SPAN, hours
 
 TEXT_LIMIT = 1000
 
@@ -39,41 +39,66 @@ class Command:
     suggestion: str = ""
 
 
-_STOP = r"(?!(?:did|does|has|is|was|fail\w*|the|in|of|from|on|at|today|yesterday|last|dag|task)\b)"
+_STOP = (
+    r"(?!(?:did|does|has|is|was|fail\w*|the|in|of|from|on|at|today|yesterday|last|dag|task|it|this|that|these|they|keeps?"
+    r"|kept|not|a|an|my|our)\b)"
+)
 _NAME = rf"{_STOP}[\w.:+~-]{{1,250}}"
-_FAILED = r"(?:fail(?:ed|ing|s)?|br(?:eak|oke|oken)|crash(?:ed|ing)?|die[ds]?)"
-_WHEN = r"(?: (?P<when>[\w :+.-]{1,60}))?"
-_SPAN = r"(?P<span>\d{1,4} ?(?:minutes?|mins?|m|hours?|hrs?|h|days?|d|weeks?|w))"
-_LAST = r"(?:in |for |over |of |since )?(?:the )?(?:last |past )?"
+_INDEX = r"(?:\[(?P<index>\d{1,6})\])?"
+_DAG = rf"(?P<dag>{_NAME}){_INDEX}"
+_AUX = r"(?: (?:did|has|does|is|was|do|have|will)(?:nt| not)?)?"
+_FAILED = (
+    r"(?:keeps? |kept |go |went |get |got |gone )?(?:fail(?:ed|ing|s|ure)?|br(?:eak|eaking|oke|oken)|crash(?:ed|ing)?"
+    r"|die[ds]?|dying|dead|error(?:ed|ing)?|stop(?:ped)?|stuck|red|wrong|down|killed|time[ds]? out|retr(?:y|ying|ied)"
+    r"|run(?:ning)?|succeed(?:ed)?|finish(?:ed)?|complete[ds]?|work(?:ed|ing)?|start(?:ed)?)"
+)
+_WHEN = r"(?:,? (?P<when>[\w :+.,-]{1,60}))?"
+_IT = r"(?:it|this|that|they|these)(?: (?:dag|task|run|job|one|happen(?:ed)?))?"
 
 _PATTERNS = tuple(
     (name, re.compile(pattern, re.IGNORECASE))
     for name, pattern in (
-        ("why", r"why(?: did (?:it|this|that) fail)?"),
+        ("why", rf"(?:but )?why{_AUX}(?: {_IT})?(?: {_FAILED}| happen(?:ed)?)?(?: again)?"),
         (
             "why",
-            rf"why(?: did| has| does| is| was)?(?: the)?(?: task)? (?P<task>{_NAME}) (?:in|of|from)(?: the)?(?: dag)? "
-            rf"(?P<dag>{_NAME})(?: {_FAILED})?{_WHEN}",
+            rf"why{_AUX}(?: the)?(?: task)? (?P<task>{_NAME}){_INDEX}(?: task)? (?:in|of|from)(?: the)?(?: dag)? "
+            rf"(?P<dag>{_NAME})(?: dag)?(?: {_FAILED})?{_WHEN}",
         ),
         (
             "why",
-            rf"why(?: did| has| does| is| was)?(?: the)?(?: dag)? (?P<dag>{_NAME})(?:(?: task)? (?P<task>{_NAME}))? "
-            rf"{_FAILED}{_WHEN}",
+            rf"why{_AUX}(?: the)?(?: dag)? (?P<dag>{_NAME})(?: dag)?(?:(?: task)? (?P<task>{_NAME}))?{_INDEX}"
+            rf"(?: task)? {_FAILED}{_WHEN}",
         ),
-        ("why", rf"why (?P<dag>{_NAME})"),
-        ("diagnose", rf"diagnose (?P<dag>{_NAME})(?: (?P<task>{_NAME}))?"),
-        ("status", rf"(?:status|state)(?: of)?(?: the)?(?: dag)? (?P<dag>{_NAME})"),
-        ("recent", rf"(?:recent|latest|last|list|show)?(?: recent| latest)? ?failures?(?: {_LAST}{_SPAN})?"),
-        ("recent", rf"(?:recent|latest)(?: {_LAST}{_SPAN})?"),
-        ("lambda_errors", rf"lambda(?: errors?)?(?: of| in| for)? (?P<function>[\w:/.-]{{1,250}})(?: {_LAST}{_SPAN})?"),
-        ("report", rf"(?:weekly )?report(?: {_LAST}{_SPAN})?"),
-        ("help", r"(?:help|hi|hello|commands|usage|what can you do)?"),
+        ("why", rf"why {_DAG}"),
+        (
+            "why",
+            rf"what(?:s| is| has)? (?:happened|(?:went |gone )?wrong) (?:to|with|in)(?: the)?(?: dag)? {_DAG}{_WHEN}",
+        ),
+        ("diagnose", rf"(?:re-?)?diagnose(?: {_IT})?(?: again| anew)?"),
+        ("diagnose", rf"(?:re-?)?diagnose (?P<dag>{_NAME})(?: (?P<task>{_NAME}))?{_INDEX}(?: again| anew)?"),
+        ("status", rf"(?:status|state)(?:(?: of)?(?: the)?(?: dag)? (?P<dag>{_NAME}))?"),
+        ("recent", rf"(?:recent|latest|last|list|show)?(?: recent| latest)? ?fail(?:ures?|ed|s)(?:,? {LAST}{SPAN})?"),
+        ("recent", rf"what(?:s| is| has| have)? (?:failed|failing|broke|broken)(?:,? {LAST}{SPAN})?"),
+        ("recent", rf"(?:recent|latest)(?: {LAST}{SPAN})?"),
+        (
+            "lambda_errors",
+            rf"lambda(?: errors?)?(?: of| in| for)? (?P<function>(?!errors?\b)[\w:/.-]{{1,250}})(?:,? {LAST}{SPAN})?",
+        ),
+        ("report", rf"(?:weekly )?report(?:,? {LAST}{SPAN})?"),
+        ("help", r"(?:help(?: me)?|hi|hello|hey|commands|usage|what can you do|who are you)?"),
     )
 )
-_PAIR = re.compile(r"\b(dag|task|run|map|try)(?:_id|_index|_number)? ?= ?([\w.:+~-]{1,250})", re.IGNORECASE)
+_PAIR = re.compile(
+    r"\b(dag|task|run|map|try)(?:_id|_index|_number)? ?[=:] ?([\w.:+~-]{1,250})(?:\[(\d{1,6})\])?", re.IGNORECASE
+)
 _SEEN_AS_LINK = re.compile(r"<(?:https?|mailto):[^<>|]{0,400}\|([^<>|]{0,400})>")
 _MENTION = re.compile(r"<[@!#][^<>]{0,100}>")
-_HOURS = {"m": 1 / 60, "h": 1.0, "d": 24.0, "w": 168.0}
+_POLITE = re.compile(
+    r"^(?:@?(?:hey|hi|hello|please|pls|ok|okay|so|and|can|could|would|you|kindly|tell|show|explain|to|me|us|de-?agent)"
+    r"\b[ ,:;!.-]*){1,8}(?=\w)",
+    re.IGNORECASE,
+)
+_THANKS = re.compile(r"[ ,.?!;:]+(?:please|pls|thanks|thank you|thx|cheers)$", re.IGNORECASE)
 
 # what may be asked, as help shows it; the first word of each is what near-misses are compared with
 COMMANDS = {
@@ -90,7 +115,9 @@ COMMANDS = {
 def parse(text: str) -> Command:
     """The command in a message; never raises."""
     said = _cleaned(text)
-    pairs = {name.lower(): value for name, value in _PAIR.findall(said)}
+    pairs: dict[str, str] = {}
+    for pair, value, index in _PAIR.findall(said):
+        pairs |= {pair.lower(): value} | ({"map": index} if index else {})
     if "dag" in pairs:
         return _of_pairs(said, pairs)
     for name, pattern in _PATTERNS:
@@ -101,14 +128,25 @@ def parse(text: str) -> Command:
 
 
 def _cleaned(text: str) -> str:
-    """The words of a message as its author typed them, without the mention."""
+    """The words of a message as its author meant them, without the mention, formatting marks and politeness."""
     text = _SEEN_AS_LINK.sub(r"\1", text[:TEXT_LIMIT])
-    text = html.unescape(_MENTION.sub(" ", text))
-    text = text.translate(_QUOTES)
-    return " ".join(text.split()).strip(" ?!.,;:")
+    text = html.unescape(_MENTION.sub(" ", text)).translate(_ALIKE)
+    text = re.sub(r"(?<=\w)'s\b", "", text).translate(_QUOTES)
+    words = " ".join(map(_unformatted, text.split())).strip(_ENDS)
+    return _POLITE.sub("", _THANKS.sub("", words), count=1).strip(_ENDS) if words else ""
 
 
-_QUOTES = str.maketrans(dict.fromkeys("`'\"“”‘’*", None))
+_ENDS = " ?!.,;:"
+_ALIKE = str.maketrans(
+    {"\u2010": "-", "\u2011": "-", "’": "'", "‘": "'", "\u200b": None, "\u2060": None, "\ufeff": None}
+)
+_QUOTES = str.maketrans(dict.fromkeys("`'\"“”„«»*", None))
+
+
+def _unformatted(word: str) -> str:
+    """A word without Slack's marks for italics and strike-through around it."""
+    word = word.strip("~")
+    return word[1:-1] if len(word) > 2 and word[0] == word[-1] == "_" and word[1] != "_" else word
 
 
 def _of_pairs(said: str, pairs: dict[str, str]) -> Command:
@@ -128,16 +166,15 @@ def _of_pairs(said: str, pairs: dict[str, str]) -> Command:
 def _of_match(name: str, match: re.Match[str], said: str) -> Command:
     given = {key: value for key, value in match.groupdict().items() if value}
     default = {"recent": 24.0, "lambda_errors": 1.0, "report": 168.0}.get(name, 24.0)
-    span = given.get("span", "").replace(" ", "")
-    number = re.match(r"\d+", span)
-    hours = int(number[0]) * _HOURS[span[number.end()].lower()] if number else default
+    span = hours(given["span"]) if "span" in given else default
     return Command(
         name,
         given.get("dag", ""),
         given.get("task", ""),
+        map_index=int(given.get("index", -1)),
         function=given.get("function", ""),
         when=given.get("when", ""),
-        hours=min(max(hours, 1 / 60), 24 * 92),
+        hours=min(max(span, 1 / 60), 24 * 92),
         text=said,
     )
 
@@ -148,44 +185,3 @@ def _nearest(said: str) -> str:
     starts = {command.split(" ")[0]: command for command in COMMANDS}
     near = difflib.get_close_matches(first, starts, n=1, cutoff=0.7)
     return starts[near[0]] if near else ""
-
-
-class Period(NamedTuple):
-    """From and until when, in Unix seconds."""
-
-    since: float
-    until: float
-
-
-_AGO = re.compile(rf"{_LAST}{_SPAN}(?: ago)?", re.IGNORECASE)
-_DAY = re.compile(r"(?:on |at )?(\d{4}-\d{2}-\d{2})(?:[t ](\d{2}):(\d{2}).{0,20})?", re.IGNORECASE)
-_DAYS_BACK = {"today": 0, "this morning": 0, "tonight": 0, "yesterday": 1, "last night": 1}
-
-
-def period(when: str, now: float) -> Period | None:
-    """What a time in words means, in UTC; None when it is not understood. Empty words mean the last seven days."""
-    words = " ".join(when.lower().split())
-    if not words or words in ("again", "last time", "the last time", "recently", "now"):
-        return Period(now - 7 * 86400, now)
-    midnight = now - now % 86400
-    if words in _DAYS_BACK:
-        return Period(midnight - _DAYS_BACK[words] * 86400, now if words != "yesterday" else midnight)
-    ago = _AGO.fullmatch(words)
-    if ago:
-        command = _of_match("recent", ago, words)
-        return Period(now - command.hours * 3600 - (900 if words.endswith("ago") else 0), now)
-    return _of_day(words)
-
-
-def _of_day(words: str) -> Period | None:
-    found = _DAY.fullmatch(words)
-    if not found:
-        return None
-    try:
-        day = dt.datetime.fromisoformat(found[1]).replace(tzinfo=dt.timezone.utc).timestamp()
-    except ValueError:
-        return None
-    if found[2] is None:
-        return Period(day, day + 86400)
-    moment = day + int(found[2]) * 3600 + int(found[3]) * 60
-    return Period(moment - 3600, moment + 3600)
