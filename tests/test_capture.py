@@ -353,7 +353,7 @@ KEY = TaskKey("d", "r", "t", 0, 2)
 assert "airflow_de_agent.bootstrap" not in sys.modules
 """
     run(python, script, tmp_path, AIRFLOW__DE_AGENT__DRAIN="inline")
-    until = time.monotonic() + 30
+    until = time.monotonic() + 90
     while entries(tmp_path) and time.monotonic() < until:
         time.sleep(0.1)
     assert entries(tmp_path) == []

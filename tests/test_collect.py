@@ -99,9 +99,9 @@ def test_a_source_that_hangs_costs_only_itself(aws, redshift):
     aws.misbehave("hang", "Logs.*")
     began = time.monotonic()
     log_there, rows = collect(
-        failure(exceptions=(COPY_FAILED,)), places(aws, mwaa_environment=""), deadline=time.monotonic() + 3
+        failure(exceptions=(COPY_FAILED,)), places(aws, mwaa_environment=""), deadline=time.monotonic() + 8
     )
-    assert time.monotonic() - began < 4
+    assert time.monotonic() - began < 25  # the hanging call would end after 30
     assert (log_there.status, rows.status) == ("unavailable", "found")
     assert "did not answer" in log_there.gap
 
