@@ -20,7 +20,7 @@ from airflow_de_agent.core import follow_up, listing, render
 from airflow_de_agent.core.blocks import code, words
 from airflow_de_agent.core.bundle import KEPT_SECONDS, Bundle, kept_as
 from airflow_de_agent.core.errors import DeAgentError
-from airflow_de_agent.core.failure import TaskFailure, TaskKey, TaskState
+from airflow_de_agent.core.failure import ASKED, TaskFailure, TaskKey, TaskState
 from airflow_de_agent.core.incident import Incident, Record, Store
 from airflow_de_agent.core.mention import Command
 from airflow_de_agent.core.moment import moment
@@ -30,6 +30,7 @@ from airflow_de_agent.investigation import Found
 from airflow_de_agent.sources import Places
 
 Progress = Callable[[str], object]
+EXPIRED = "What was stored of this incident has expired."
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,7 +70,7 @@ class Answers:
         except CallFailed as exc:
             return listing.said(f"That could not be read: {words(f'{exc.reason} {exc.cure}', 600)}")
         except DeAgentError as exc:
-            return listing.said(f"That could not be answered: {words(str(exc), 600)}")
+            return not_answered(exc)
 
     def again(self, incident: Incident, progress: Progress = lambda _: None) -> Message:
         """Diagnose the try that leads an incident anew."""
@@ -120,7 +121,7 @@ class Answers:
         store = self.open_store()
         lead = store.get(incident.lead_id)
         if lead is None:
-            return listing.said("What was stored of this incident has expired.")
+            return listing.said(EXPIRED)
         if not question:
             return render.details(lead, incident)
         kept = store.recall(kept_as(lead.id), now=self.clock())
@@ -251,6 +252,11 @@ class Answers:
         return report.message(report.of_store(self.open_store(), since=since, until=self.clock()))
 
 
+def not_answered(exc: DeAgentError) -> Message:
+    """Why there is no answer."""
+    return listing.said(f"That could not be answered: {words(str(exc), 600)}")
+
+
 def _is_meant(record: Record, command: Command, span: Period) -> bool:
     """Whether it failed in that time, and is the mapped task instance and the try that were named."""
     failed_at = moment(record.failure.failed_at)
@@ -274,7 +280,7 @@ def _failure(dag_id: str, run_id: str, row: Mapping[str, Any], rows: Any) -> Tas
     names = [field.name for field in dataclasses.fields(TaskState)]
     return TaskFailure(
         key,
-        "slack",
+        ASKED,
         str(row.get("end_date") or ""),
         operator=str(row.get("operator") or ""),
         start_date=str(row.get("start_date") or ""),

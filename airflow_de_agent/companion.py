@@ -6,16 +6,18 @@ what waiting cannot mend is recorded and not tried again.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from airflow_de_agent import weekly
-from airflow_de_agent.adapters.slack_thread import SlackThread
-from airflow_de_agent.answers import Answers
+from airflow_de_agent.adapters.slack_thread import Conversation, SlackThread
+from airflow_de_agent.answers import EXPIRED, Answers, not_answered
 from airflow_de_agent.core import listing, mention, render
 from airflow_de_agent.core.blocks import words
+from airflow_de_agent.core.bundle import KEPT_SECONDS
 from airflow_de_agent.core.delivery import Delivery
 from airflow_de_agent.core.errors import HostError, StoreError
 from airflow_de_agent.core.incident import Incident, Vote
@@ -51,13 +53,17 @@ class Companion:
         channel, thread = str(event["channel"]), str(event.get("thread_ts") or event["ts"])
         command = mention.parse(str(event.get("text") or ""))
         reply = self.slack.conversation(channel, thread, str(body["event_id"]))
-        incident = self._incident_of(channel, str(event.get("thread_ts") or ""))
         began = time.monotonic()
-        answer = self.answers.answer(command, incident, lambda text: reply.progress(listing.said(text)))
+        try:
+            incident = self._incident_of(channel, thread) if command.means_thread else None
+            answer = self.answers.answer(command, incident, lambda text: reply.progress(listing.said(text)))
+        except StoreError as exc:
+            answer = not_answered(exc)
         reply.say(answer)
         self.count(f"Mention_{command.name}", 1)
         self.count("AnswerSeconds", time.monotonic() - began)
         if answer.incident_id:
+            self._note_places(answer.incident_id, reply)
             self._refresh(answer.incident_id)
 
     def reacted(self, body: Body) -> None:
@@ -65,7 +71,8 @@ class Companion:
         event = body["event"]
         vote = _REACTIONS.get(str(event.get("reaction")).partition("::")[0])
         item = event.get("item") or {}
-        incident = self._incident_of(str(item.get("channel")), str(item.get("ts"))) if vote else None
+        is_message = vote and item.get("ts")
+        incident = self._incident_of(str(item.get("channel")), str(item["ts"])) if is_message else None
         if incident is not None and vote:
             self._vote(incident, str(event["user"]), vote if event["type"] == "reaction_added" else "")
 
@@ -77,25 +84,30 @@ class Companion:
         """
         action = body["actions"][0]
         incident = self.answers.open_store().incident(str(action.get("value")))
+        reply = self.slack.conversation(*_place(body), str(action["action_ts"]))
         if incident is None:
-            return
-        if action["action_id"] in _CLICKS:
+            reply.say(listing.said(EXPIRED))
+        elif action["action_id"] in _CLICKS:
             self._vote(incident, str(body["user"]["id"]), _CLICKS[action["action_id"]])
         elif action["action_id"] == render.AGAIN:
-            reply = self.slack.conversation(incident.channel, incident.message_ts, str(action["action_ts"]))
             reply.say(self.answers.again(incident, lambda text: reply.progress(listing.said(text))))
+            self._note_places(incident.id, reply)
             self._refresh(incident.id)
 
     def noted(self, body: Body) -> None:
         """Keep what a person wrote into the form as the cure, and show it in the thread."""
         view = body["view"]
-        incident = self.answers.open_store().incident(str(view.get("private_metadata")))
+        incident_id, channel, thread = str(view["private_metadata"]).split(" ")
+        incident = self.answers.open_store().incident(incident_id)
         note = str(view["state"]["values"]["note"]["text"].get("value") or "").strip()[:NOTE_LENGTH]
-        if incident is None or not note:
+        reply = self.slack.conversation(channel, thread, str(view["id"]))
+        if incident is None:
+            reply.say(listing.said(EXPIRED))
+            return
+        if not note:
             return
         self.answers.open_store().note_fix(incident.id, note=note)
         self.count("FixesNoted", 1)
-        reply = self.slack.conversation(incident.channel, incident.message_ts, str(view["id"]))
         reply.say(listing.said(f"Noted as the cure: “{words(note, NOTE_LENGTH)}”. It is shown when this fails again."))
         self._refresh(incident.id)
 
@@ -105,7 +117,7 @@ class Companion:
         Raises:
             SlackError: Slack did not take the form.
         """
-        self.slack.open_form(str(body["trigger_id"]), note_form(str(body["actions"][0]["value"])))
+        self.slack.open_form(str(body["trigger_id"]), note_form(str(body["actions"][0]["value"]), *_place(body)))
 
     def _vote(self, incident: Incident, person: str, vote: Vote) -> None:
         self.answers.open_store().vote(incident.id, person=person, vote=vote)
@@ -113,10 +125,23 @@ class Companion:
         self._refresh(incident.id)
 
     def _incident_of(self, channel: str, message_ts: str) -> Incident | None:
-        try:
-            return self.answers.open_store().incident_of(channel, message_ts) if message_ts else None
-        except StoreError:
-            return None  # the answer will say that the store is away
+        """The incident of a message or its thread, be it the incident's own or one in which it was told of.
+
+        Raises:
+            StoreError: the store cannot be reached.
+        """
+        store = self.answers.open_store()
+        found = store.incident_of(channel, message_ts)
+        told = None if found else store.recall(_told_in(channel, message_ts), now=self.answers.clock())
+        return store.incident(told) if told else found
+
+    def _note_places(self, incident_id: str, reply: Conversation) -> None:
+        """That further questions in this thread, and reactions to the reply, are about the incident."""
+        store, expires = self.answers.open_store(), self.answers.clock() + KEPT_SECONDS
+        with contextlib.suppress(StoreError):  # the person has the answer
+            if store.incident_of(reply.channel, reply.thread_ts) is None:
+                store.remember(_told_in(reply.channel, reply.thread_ts), incident_id, expires_at=expires)
+            store.remember(_told_in(reply.channel, reply.ts), incident_id, expires_at=expires)
 
     def _refresh(self, incident_id: str) -> None:
         """Bring an incident's message up to date; the sweep does it where Slack does not take it now."""
@@ -153,14 +178,24 @@ class Companion:
         return weekly.post(self.answers.open_store(), lambda: self.slack, channel, self.answers.clock())
 
 
-def note_form(incident_id: str) -> dict[str, Any]:
-    """The form behind “Fixed by …”."""
+def _told_in(channel: str, message_ts: str) -> str:
+    return f"told-{channel}-{message_ts}"
+
+
+def _place(body: Body) -> tuple[str, str]:
+    """Channel and thread of the message whose button was clicked."""
+    where = body["container"]
+    return str(where["channel_id"]), str(where.get("thread_ts") or where["message_ts"])
+
+
+def note_form(incident_id: str, channel: str, thread_ts: str) -> dict[str, Any]:
+    """The form behind “Fixed by …”; it knows where the button was clicked."""
     field = {"type": "plain_text_input", "action_id": "text", "multiline": True, "max_length": NOTE_LENGTH}
     label = {"type": "plain_text", "text": "What fixed it?"}
     return {
         "type": "modal",
         "callback_id": render.FIXED_BY,
-        "private_metadata": incident_id,
+        "private_metadata": f"{incident_id} {channel} {thread_ts}",
         "title": {"type": "plain_text", "text": "Fixed by …"},
         "submit": {"type": "plain_text", "text": "Note it"},
         "blocks": [{"type": "input", "block_id": "note", "label": label, "element": field}],

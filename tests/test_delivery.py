@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import itertools
 import json
 from collections.abc import Callable
@@ -414,6 +415,40 @@ def test_slack_is_waited_for_five_minutes_at_most(desk: Desk, wait: str, seconds
         desk.now += passed
         desk.delivery.deliver_due(desk.store)
         assert len(desk.slack.messages) == told
+
+
+def test_a_workspace_without_edits_is_told_in_the_thread(desk: Desk) -> None:
+    """Where Slack lets nobody edit what is older, the message stays, and its thread says that it is over."""
+    incident = desk.fails()
+    desk.rounds()
+    desk.slack.refuse = lambda method, _: {"error": "edit_window_closed"} if method == "chat.update" else None
+    desk.store.close(incident.id, now=desk.now + MINUTE)
+    desk.rounds()
+    assert any("Recovered after" in text for text in desk.thread(incident))
+    assert desk.store.undelivered() == []
+    assert any("edit_window_closed" in said for said in desk.complaints)
+
+
+def test_a_failure_of_the_past_that_somebody_asked_for_calls_nobody(desk: Desk) -> None:
+    """Who asked has the answer; the channel hears of it when it fails again, and at once of a fresh one."""
+    long_ago = "2026-01-01T00:00:00+00:00"
+    old = desk.store.add(_asked_for(long_ago, desk.now), window=HOUR)
+    desk.rounds()
+    assert desk.slack.messages == [] and desk.store.undelivered() == []
+    desk.fails(mark="f1")
+    (message,) = desk.slack.messages
+    assert message["metadata"]["event_payload"]["incident_id"] == old.id
+    desk.store.add(_asked_for(desk.now - MINUTE, desk.now, "f2"), window=HOUR)
+    desk.rounds()
+    assert len(desk.slack.messages) == 2
+
+
+def _asked_for(failed_at: float | str, now: float, mark: str = "f1") -> Record:
+    """A failure that nobody knew of until a person asked in Slack."""
+    if not isinstance(failed_at, str):
+        failed_at = dt.datetime.fromtimestamp(failed_at, dt.timezone.utc).isoformat()
+    failure = TaskFailure(TaskKey("sales", "r0", f"load_{mark}"), "slack", failed_at)
+    return Record(failure, Diagnosis(Category.NETWORK, "Refused."), mark, now)
 
 
 def test_details_that_somebody_deleted_are_left_alone(desk: Desk) -> None:

@@ -77,10 +77,14 @@ class Desk:
         headers = {"content-type": "application/x-www-form-urlencoded"}
         return self.post(signed({"body": body, "headers": headers}, SECRET, time.time()))
 
-    def button(self, action_id: str, value: str, user: str = "U1") -> tuple[int, str]:
+    def button(self, action_id: str, value: str, on: dict[str, Any], user: str = "U1") -> tuple[int, str]:
+        """Click a button of a message."""
+        where = {"type": "message", "channel_id": on["channel"], "message_ts": on["ts"]}
+        where |= {"thread_ts": on["thread_ts"]} if "thread_ts" in on else {}
         action = {"type": "button", "action_id": action_id, "value": value, "action_ts": f"{time.time():.6f}"}
         payload = {"type": "block_actions", "user": {"id": user}, "team": {"id": "T1"}, "trigger_id": "1.2.3",
-                   "actions": [action], "channel": {"id": "C1"}, "api_app_id": "A1", "token": "t"}  # fmt: skip
+                   "actions": [action], "channel": {"id": on["channel"]}, "container": where,
+                   "api_app_id": "A1", "token": "t"}  # fmt: skip
         return self.click(payload)
 
     def incident(self) -> Incident:
@@ -91,6 +95,18 @@ class Desk:
         found = self.store.incident(opened.id)
         assert found is not None
         return found
+
+    def message_of(self, incident: Incident) -> dict[str, Any]:
+        """Where an incident's message stands."""
+        return {"channel": incident.channel, "ts": incident.message_ts}
+
+    def says(self, text: str, thread_ts: str) -> str:
+        """A mention in a thread; the last answer."""
+        event = sample(text, "C1")
+        body = json.loads(event["body"])
+        body["event"]["thread_ts"] = thread_ts
+        assert self.post(signed({**event, "body": json.dumps(body)}, SECRET, time.time()))[0] == 200
+        return str(self.answers()[-1]["text"])
 
     def answers(self) -> list[dict[str, Any]]:
         """What the companion said, when it is done."""
@@ -324,10 +340,11 @@ def _reaction(kind: str, user: str, reaction: str, item: dict[str, str]) -> dict
 def test_buttons_vote_and_diagnose_again(desk: Desk) -> None:
     """A click is a vote, or a new diagnosis in the thread; the message shows both."""
     incident = desk.incident()
-    assert desk.button(render.HELPFUL, incident.id)[0] == 200
-    assert desk.button(render.HELPFUL, incident.id)[0] == 200
-    assert desk.button(render.OPEN, "")[0] == 200
-    assert desk.button(render.AGAIN, incident.id)[0] == 200
+    message = desk.message_of(incident)
+    assert desk.button(render.HELPFUL, incident.id, message)[0] == 200
+    assert desk.button(render.HELPFUL, incident.id, message)[0] == 200
+    assert desk.button(render.OPEN, "", message)[0] == 200
+    assert desk.button(render.AGAIN, incident.id, message)[0] == 200
     (answer,) = desk.answers()
     assert answer["thread_ts"] == incident.message_ts
     assert desk.store.incident(incident.id).helpful == 1
@@ -337,10 +354,11 @@ def test_buttons_vote_and_diagnose_again(desk: Desk) -> None:
 def test_a_cure_is_asked_for_and_noted(desk: Desk) -> None:
     """“Fixed by …” opens a form; what is written there is kept, shown, and cannot ping."""
     incident = desk.incident()
-    assert desk.button(render.FIXED_BY, incident.id)[0] == 200
+    assert desk.button(render.FIXED_BY, incident.id, desk.message_of(incident))[0] == 200
     (view,) = [arguments["view"] for _, method, arguments in desk.slack.calls if method == "views.open"]
     check_snapshot("form", {**view, "private_metadata": "…"})
-    assert (view["private_metadata"], view["callback_id"]) == (incident.id, render.FIXED_BY)
+    assert view["private_metadata"] == f"{incident.id} C1 {incident.message_ts}"
+    assert view["callback_id"] == render.FIXED_BY
     state = {"values": {"note": {"text": {"type": "plain_text_input", "value": "doubled the memory <!channel>"}}}}
     submitted = {"type": "view_submission", "user": {"id": "U1"}, "team": {"id": "T1"}, "token": "t",
                  "view": {**view, "id": "V1", "type": "modal", "state": state}}  # fmt: skip
@@ -353,15 +371,43 @@ def test_a_cure_is_asked_for_and_noted(desk: Desk) -> None:
 def test_a_question_in_the_thread_is_about_its_incident(desk: Desk) -> None:
     """A bare why, and free text, mean the incident whose thread it is."""
     incident = desk.incident()
-    for text in ("<@U0BOT> why?", "<@U0BOT> is it safe to rerun?"):
-        event = sample(text, "C1")
-        body = json.loads(event["body"])
-        body["event"]["thread_ts"] = incident.message_ts
-        assert desk.post(signed({**event, "body": json.dumps(body)}, SECRET, time.time()))[0] == 200
-        assert desk.function.wait()
-    first, second = desk.answers()
-    assert "amount got" in first["text"]
-    assert "A rerun is not safe" in second["text"]
+    assert "amount got" in desk.says("<@U0BOT> why?", incident.message_ts)
+    assert "A rerun is not safe" in desk.says("<@U0BOT> is it safe to rerun?", incident.message_ts)
+    assert "A rerun is not safe" in desk.says("<@U0BOT> why is a rerun not safe?", incident.message_ts)
+
+
+def test_the_thread_of_an_answer_is_about_what_was_answered(desk: Desk) -> None:
+    """Who asked for a DAG asks on, clicks and reacts below that answer; all of it stays there, and is kept."""
+    put_log(desk.aws.client("logs"), STREAM, ["KeyError: 'order_id'"], GROUP, AT)
+    desk.mention("why did sales_etl fail?")
+    (answer,) = desk.answers()
+    assert "A rerun is not safe" in desk.says("<@U0BOT> is it safe to rerun?", answer["thread_ts"])
+    assert "KeyError" in desk.says("<@U0BOT> why?", answer["thread_ts"])
+    incident_id = answer["blocks"][-1]["elements"][0]["value"]
+    item = {"type": "message", "channel": "C1", "ts": answer["ts"]}
+    desk.post(_reaction("reaction_added", "U1", "+1", item))
+    desk.button(render.NOT_HELPFUL, incident_id, answer, "U2")
+    desk.button(render.AGAIN, incident_id, answer)
+    assert {reply["thread_ts"] for reply in desk.answers()} == {answer["thread_ts"]}
+    assert len(desk.answers()) == 4 and desk.function.lost == []
+    voted = desk.store.incident(incident_id)
+    assert (voted.helpful, voted.not_helpful) == (1, 1)
+
+
+@pytest.mark.parametrize("action", [render.HELPFUL, render.AGAIN])
+def test_a_click_on_what_has_expired_is_answered(desk: Desk, action: str) -> None:
+    """Three months later nothing is stored of an old message; its buttons say so."""
+    desk.button(action, "0123456789abcdef", {"channel": "C1", "ts": desk.slack.say("C1", "old", user="UBOT")})
+    (answer,) = desk.answers()
+    assert "expired" in answer["text"] and desk.function.lost == []
+
+
+def test_a_store_that_is_away_is_said_in_the_thread(desk: Desk) -> None:
+    """A bare why whose incident cannot be looked up is not answered as if it had not been understood."""
+    incident = desk.incident()
+    desk.aws.misbehave("AccessDenied", r"DynamoDB.*")
+    assert "the store cannot be used" in desk.says("<@U0BOT> why?", incident.message_ts)
+    assert "What you can ask me" in desk.says("<@U0BOT> help", incident.message_ts)
 
 
 @pytest.mark.parametrize(
@@ -381,9 +427,32 @@ def test_a_refusal_is_recorded_and_tried_again_only_where_that_helps(
     assert error in logged and slack_server.TOKEN not in logged
 
 
-def test_blocks_that_slack_does_not_like_become_text(desk: Desk) -> None:
+@pytest.mark.parametrize("method", ["conversations.replies", "chat.postMessage", "chat.update"])
+def test_a_rate_limit_on_the_way_is_not_the_answer(desk: Desk, method: str) -> None:
+    """Slack's refusal of a progress message costs that message; the person gets what was asked for, once."""
+    put_log(desk.aws.client("logs"), STREAM, ["KeyError: 'order_id'"], GROUP, AT)
+    refusals = [{"status": 429, "error": "ratelimited", "headers": {"Retry-After": "1"}}]
+    desk.slack.refuse = lambda called, arguments: refusals.pop() if called == method and refusals else None
+    desk.mention("why did sales_etl fail?")
+    (answer,) = desk.answers()
+    assert "load.copy_orders failed" in answer["text"] and not refusals and desk.function.lost == []
+
+
+@pytest.mark.parametrize("status", [200, 502])
+def test_an_answer_that_is_not_slacks_is_an_outage(desk: Desk, status: int, caplog: pytest.LogCaptureFixture) -> None:
+    """A page of a proxy between us and Slack is tried again and kept for later; the log does not repeat the page."""
+    desk.slack.refuse = lambda method, arguments: {"error": "x", "status": status}
+    desk.slack.spoken = lambda method, answer: b"<html>Proxy login of ACME</html>"
+    desk.mention("help")
+    assert desk.answers() == [] and len(desk.function.lost) == 1
+    ours = [r.getMessage() for r in caplog.records if not r.name.startswith("slack_sdk")]
+    assert any("not one of Slack's" in line for line in ours) and not any("ACME" in line for line in ours)
+
+
+@pytest.mark.parametrize("error", ["invalid_blocks", "msg_blocks_too_long", "msg_too_long"])
+def test_blocks_that_slack_does_not_like_become_text(desk: Desk, error: str) -> None:
     """The answer arrives without its blocks rather than not at all."""
-    desk.slack.refuse = lambda method, arguments: {"error": "invalid_blocks"} if arguments.get("blocks") else None
+    desk.slack.refuse = lambda method, arguments: {"error": error} if arguments.get("blocks") else None
     desk.mention("help")
     (answer,) = desk.answers()
     assert "What you can ask me" in answer["text"]
@@ -418,15 +487,16 @@ def test_a_message_edited_away_is_no_obstacle(desk: Desk) -> None:
     """A vote counts though the message it was given on is gone."""
     incident = desk.incident()
     desk.slack.written.clear()
-    desk.button(render.HELPFUL, incident.id)
+    desk.button(render.HELPFUL, incident.id, desk.message_of(incident))
     assert desk.function.wait()
     assert desk.store.incident(incident.id).helpful == 1
 
 
-def test_an_answer_whose_progress_was_deleted_is_posted_anew(desk: Desk) -> None:
-    """Who deletes the message that shows progress gets the answer all the same, once."""
+@pytest.mark.parametrize("error", ["message_not_found", "edit_window_closed", "cant_update_message"])
+def test_an_answer_whose_progress_cannot_be_edited_is_posted_anew(desk: Desk, error: str) -> None:
+    """Progress that was deleted, or that the workspace lets nobody edit, leaves the answer to be posted, once."""
     put_log(desk.aws.client("logs"), STREAM, ["KeyError: 'order_id'"], GROUP, AT)
-    desk.slack.refuse = lambda method, arguments: {"error": "message_not_found"} if method == "chat.update" else None
+    desk.slack.refuse = lambda method, arguments: {"error": error} if method == "chat.update" else None
     desk.mention("why did sales_etl fail?")
     assert sum("load.copy_orders failed" in message["text"] for message in desk.answers()) == 1
     assert desk.function.lost == []

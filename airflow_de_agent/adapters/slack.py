@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from airflow_de_agent.adapters import console
+from airflow_de_agent.core.blocks import lines
 from airflow_de_agent.core.errors import SlackError
 from airflow_de_agent.core.render import Message
 
@@ -22,6 +23,10 @@ PACE_SECONDS = 1.05
 FREE_SECONDS = 0.25  # so short a wait is none
 _UNAUTHORISED = {"invalid_auth", "not_authed", "account_inactive", "token_revoked", "token_expired"}
 _PASSING = {"ratelimited", "internal_error", "fatal_error", "service_unavailable", "request_timeout"}
+# where the blocks are to blame, the text alone is taken
+_UNLIKED = ("invalid_blocks", "msg_blocks_too_long", "msg_too_long")
+PLAIN_TEXT = 1000  # far below what Slack cuts off or refuses
+_UNEDITABLE = {"message_not_found", "cant_update_message", "edit_window_closed"}
 _EVENT = "de_agent_incident"
 
 
@@ -91,9 +96,10 @@ class Slack:
         try:
             sent = self._call(method, text=message.fallback, blocks=list(message.blocks), **where)
         except SlackError as exc:
-            if "invalid_blocks" not in str(exc):
+            if not any(reason in str(exc) for reason in _UNLIKED):
                 raise
-            sent = self._call(method, text=message.fallback, blocks=[], **where)
+            text = lines(message.text, PLAIN_TEXT) if "too_long" in str(exc) else message.fallback
+            sent = self._call(method, text=text, blocks=[], **where)
         if not (sent.get("channel") and sent.get("ts")):  # by something between Slack and us
             raise SlackError(f"{method}: the answer names no message", retry_after=AGAIN_SECONDS)
         return sent
@@ -155,6 +161,13 @@ def _refusal(method: str, response: Any) -> SlackError:
     status, headers = getattr(response, "status_code", 200), getattr(response, "headers", {})
     reason = str((said.get("error") if isinstance(said, dict) else "") or f"HTTP {status}")
     wait = str(headers.get("Retry-After", ""))
-    passing = reason in _PASSING or bool(wait) or status >= 500
+    if not re.fullmatch(r"[a-z_]{1,60}|HTTP \d+", reason):  # what stands between us and Slack may say anything
+        reason = "service_unavailable (the answer is not one of Slack's)"
+    passing = reason.partition(" ")[0] in _PASSING or bool(wait) or status >= 500
     seconds = min(float(wait), MOST_SECONDS) if re.fullmatch("[0-9]{1,20}", wait) else AGAIN_SECONDS
-    return SlackError(f"{method}: {reason}", seconds if passing else None, unauthorised=reason in _UNAUTHORISED)
+    return SlackError(
+        f"{method}: {reason}",
+        seconds if passing else None,
+        unauthorised=reason in _UNAUTHORISED,
+        uneditable=reason in _UNEDITABLE,
+    )

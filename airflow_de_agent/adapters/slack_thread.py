@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from typing import Any
 
@@ -65,31 +66,32 @@ class SlackThread(Slack):
 
 @dataclasses.dataclass
 class Conversation:
-    """One reply, which shows progress first and the answer in the end."""
+    """One reply, which shows progress first and the answer in the end; `ts` is its timestamp, once it stands there."""
 
     slack: SlackThread
     channel: str
     thread_ts: str
     mark: str
-    _ts: str = ""
+    ts: str = ""
 
     def say(self, message: Message) -> None:
         """Post the reply, or replace what it says so far, also what a run that was cut off had said."""
-        self._ts = self._ts or self.slack.said(self.channel, self.thread_ts, self.mark)
-        if not (self._ts and self._replaced(message)):
-            self._ts = self.slack.send(message, self.channel, self.thread_ts, self.mark)
+        self.ts = self.ts or self.slack.said(self.channel, self.thread_ts, self.mark)
+        if not (self.ts and self._replaced(message)):
+            self.ts = self.slack.send(message, self.channel, self.thread_ts, self.mark)
 
     def _replaced(self, message: Message) -> bool:
-        """Whether the reply was still there to be replaced; somebody may have deleted it."""
+        """Whether the reply could be replaced; it may be deleted, or the workspace lets nobody edit what is older."""
         try:
-            self.slack.replace(message, self.channel, self._ts)
+            self.slack.replace(message, self.channel, self.ts)
         except SlackError as exc:
-            if "message_not_found" not in str(exc):
+            if not exc.uneditable:
                 raise
             return False
         return True
 
     def progress(self, message: Message) -> None:
-        """Say what is being done, unless that would mean waiting."""
+        """Say what is being done, unless that would mean waiting; where Slack does not take it the answer will do."""
         if self.slack.is_free(self.channel):
-            self.say(message)
+            with contextlib.suppress(SlackError):
+                self.say(message)

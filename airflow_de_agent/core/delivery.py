@@ -15,7 +15,9 @@ from typing import Protocol
 
 from airflow_de_agent.core import render, thread
 from airflow_de_agent.core.errors import SlackError, StoreError
+from airflow_de_agent.core.failure import ASKED
 from airflow_de_agent.core.incident import Incident, Record, Store
+from airflow_de_agent.core.moment import moment
 
 POST_STALE_SECONDS = 120.0
 EDIT_SECONDS = 1.0
@@ -23,6 +25,7 @@ ROUND_SECONDS = 2.0  # a new failure is not kept waiting for messages of former 
 REFUSED_SECONDS = 300.0  # where waiting does not help, until a person has mended it
 GIVE_UP_SECONDS = 86400.0
 STANDS_SECONDS = 600.0
+PAST_SECONDS = 3600.0
 _ENTRIES_AT_ONCE = 6
 
 
@@ -192,6 +195,9 @@ class Delivery:
     # --- one write ---------------------------------------------------------------------------------------------------
 
     def _post(self, store: Store, incident: Incident, lead: Record) -> bool:
+        if _is_of_the_past(lead, incident):
+            store.shown(incident.id, revision=incident.revision)
+            return True
         channel = self.channel_for(lead)  # once, as a later diagnosis might choose another
         turn = store.begin_post(
             incident.id, channel=channel, owner=self.owner, now=self.clock(), stale_after=POST_STALE_SECONDS
@@ -228,14 +234,22 @@ class Delivery:
             self._thread_next.discard(incident.id)
             return self._add_entry(store, incident.id)
         if not up_to_date:
-            message = render.message(lead, incident, buttons=self.buttons)
-            self.messenger.edit(message, incident.channel, incident.message_ts)
+            self._edited(render.message(lead, incident, buttons=self.buttons), incident)
             self._shown[incident.id] = (incident.revision, incident.shown_revision)
         if told_all:
             store.shown(incident.id, revision=incident.revision)
         else:
             self._thread_next.add(incident.id)
         return True
+
+    def _edited(self, message: render.Message, incident: Incident) -> None:
+        """Edit a message; one that cannot be edited any more stays, and its thread tells what is new."""
+        try:
+            self.messenger.edit(message, incident.channel, incident.message_ts)
+        except SlackError as exc:
+            if not exc.uneditable:
+                raise
+            self.complain(f"{exc}; the message of incident {incident.id} stays as it is")
 
     def _add_entry(self, store: Store, incident_id: str) -> bool:
         now = self.clock()
@@ -297,3 +311,10 @@ class Delivery:
             store.refused(incident.id, now=now)
             self._not_before[incident.id] = now + REFUSED_SECONDS
         self.complain(f"{said}\n{render.message(lead, incident).text}")
+
+
+def _is_of_the_past(lead: Record, incident: Incident) -> bool:
+    """Whether it is one old failure that a person asked for: who asked has the answer, and nobody else is called."""
+    failed_at = moment(lead.failure.failed_at)
+    alone = lead.failure.source == ASKED and incident.count == 1
+    return alone and failed_at is not None and incident.opened_at - failed_at > PAST_SECONDS

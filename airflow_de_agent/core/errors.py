@@ -36,10 +36,14 @@ class HostError(DeAgentError):
 class SlackError(DeAgentError):
     """Slack refused a call or cannot be reached.
 
-    `retry_after` is in seconds when waiting helps, None when it does not; `unauthorised` when the token is to blame.
+    `retry_after` is in seconds when waiting helps, None when it does not; `unauthorised` when the token is to blame;
+    `uneditable` when a message was to be edited that is gone, or that the workspace lets nobody edit any more.
     """
 
-    def __init__(self, reason: str, retry_after: float | None = None, *, unauthorised: bool = False) -> None:
+    def __init__(
+        self, reason: str, retry_after: float | None = None, *, unauthorised: bool = False, uneditable: bool = False
+    ) -> None:
         super().__init__(reason)
         self.retry_after = retry_after
         self.unauthorised = unauthorised
+        self.uneditable = uneditable

@@ -12,6 +12,9 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 
+ASKED = "slack"  # the source of a failure that nobody told of before a person asked for it
+
+
 class TaskKey(NamedTuple):
     """One try of one task instance: the unit that is diagnosed exactly once."""
 

@@ -38,6 +38,11 @@ class Command:
     text: str = ""
     suggestion: str = ""
 
+    @property
+    def means_thread(self) -> bool:
+        """Whether it is about the incident in whose thread it was said."""
+        return self.name in ("why", "diagnose", "status", "ask") and not self.dag_id
+
 
 _STOP = (
     r"(?!(?:did|does|has|is|was|fail\w*|the|in|of|from|on|at|today|yesterday|last|dag|task|it|this|that|these|they|keeps?"
