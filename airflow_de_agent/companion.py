@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from airflow_de_agent import weekly
+from airflow_de_agent import report, weekly
 from airflow_de_agent.adapters.slack_thread import Conversation, SlackThread
 from airflow_de_agent.answers import EXPIRED, Answers, not_answered
 from airflow_de_agent.core import listing, mention, render
@@ -32,6 +32,8 @@ _REACTIONS: Mapping[str, Vote] = {
 }
 _CLICKS: Mapping[str, Vote] = {render.HELPFUL: "helpful", render.NOT_HELPFUL: "not_helpful"}
 NOTE_LENGTH = 500
+SETTLED_SECONDS = 300.0
+_COUNTED = "counted-until"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -167,7 +169,22 @@ class Companion:
             if time.monotonic() > end:
                 break
             delivered += self.delivery.settle(store, incident.id)
-        return {"recovered": len(recovered), "delivered": delivered}
+        waiting = sum(not incident.message_ts for incident in store.undelivered())
+        return {"recovered": len(recovered), "delivered": delivered, "waiting": waiting}
+
+    def counted(self) -> int:
+        """Count, for metrics, what both sides have diagnosed since the last sweep; how many those are.
+
+        The latest minutes are left to the next sweep, as a deeper look may be under way.
+        """
+        store, now = self.answers.open_store(), self.answers.clock()
+        until = now - SETTLED_SECONDS
+        since = float(store.recall(_COUNTED, now=now) or until - SETTLED_SECONDS)
+        records = [r for r in store.recent(limit=report.MOST_RECORDS, since=since) if since <= r.diagnosed_at < until]
+        store.remember(_COUNTED, str(until), expires_at=now + KEPT_SECONDS)
+        for name, value in report.counters(records).items():
+            self.count(name, value)
+        return len(records)
 
     def weekly(self, channel: str) -> bool:
         """Post the report of the last week to a channel, once a week from Monday on; whether it was posted now.

@@ -60,7 +60,7 @@ def parts() -> Parts:
 
 
 def _companion() -> Companion:
-    return lambda_parts.companion(parts(), _count)
+    return lambda_parts.companion(parts(), _count, logger.info)
 
 
 @metrics.log_metrics
@@ -298,7 +298,8 @@ def _swept(context: Any) -> Answer:
     seconds = context.get_remaining_time_in_millis() / 1000 - SWEEP_END_SECONDS
     try:
         companion = _companion()
-        done = companion.swept(lambda_parts.host(parts()), logger.warning, seconds)
+        counted = companion.counted()
+        done = {"counted": counted} | companion.swept(lambda_parts.host(parts()), logger.warning, seconds)
         done["reports"] = int(companion.weekly(parts().settings.report_channel))
     except DeAgentError as exc:
         logger.error(f"the sweep failed and is done again next time: {exc}")

@@ -24,11 +24,12 @@ from airflow_de_agent.investigation import Found, Investigation
 from airflow_de_agent.sources import Places
 
 Count = Callable[[str, float], object]
+Note = Callable[[str], object]
 LOOK_SECONDS = 60.0  # half of what the function has
 
 
-def companion(parts: Parts, count: Count) -> Companion:
-    """What answers in Slack; `count` counts what happened.
+def companion(parts: Parts, count: Count, note: Note) -> Companion:
+    """What answers in Slack; `count` counts what happened, `note` takes a line for each diagnosis.
 
     Raises:
         SettingsError: a secret is missing or may not be read.
@@ -38,10 +39,10 @@ def companion(parts: Parts, count: Count) -> Companion:
         slack_secret(parts).bot_token, settings.slack_channel, settings.slack_base_url, Console(lambda text: None)
     )
     delivery = parts.delivery(slack, uuid.uuid4().hex, buttons=True)
-    return Companion(answers(parts, count), slack, delivery, count)
+    return Companion(answers(parts, note), slack, delivery, count)
 
 
-def answers(parts: Parts, count: Count) -> Answers:
+def answers(parts: Parts, note: Note) -> Answers:
     """What commands are answered with."""
     settings = parts.settings
     places = parts.places() or Places(parts.clients)
@@ -49,22 +50,21 @@ def answers(parts: Parts, count: Count) -> Answers:
     return Answers(
         parts.store,
         places,
-        counted(investigation, count),
+        noted(investigation, note),
         time.time,
         float(settings.deadline_seconds),
         settings.incident_minutes * 60.0,
     )
 
 
-def counted(investigation: Investigation, count: Count) -> Callable[[TaskFailure, float], Found]:
-    """Makes a diagnosis within so many seconds, and counts it."""
+def noted(investigation: Investigation, note: Note) -> Callable[[TaskFailure, float], Found]:
+    """Makes a diagnosis within so many seconds, and notes whether the agent succeeded; the sweep counts it."""
 
     def make(failure: TaskFailure, seconds: float) -> Found:
         found = investigation(failure, seconds=seconds)
-        count(f"Diagnosed_{found.diagnosis.category.value}", 1)
-        count("DiagnosesSucceeded" if found.diagnosis.succeeded else "DiagnosesFailed", 1)
-        count("Tokens", found.diagnosis.tokens)
-        count("CostUsd", float(found.diagnosis.model_call.get("cost_usd") or 0.0))
+        told, key = found.diagnosis, failure.key
+        word = "succeeded" if told.succeeded else "failed"
+        note(f"diagnosis {key.diagnosis_id} {word}: {told.category.value} by {told.engine}, {told.tokens} tokens")
         return found
 
     return make

@@ -102,6 +102,19 @@ def of_store(store: Store, *, since: float, until: float) -> Report:
     )
 
 
+def counters(records: Sequence[Record]) -> dict[str, float]:
+    """The counters of diagnoses for metrics, by name; those without a category are there also where nothing failed."""
+    succeeded = sum(record.diagnosis.succeeded for record in records)
+    kinds = Counter(f"Diagnosed_{record.diagnosis.category.value}" for record in records)
+    return {
+        "DiagnosesSucceeded": succeeded,
+        "DiagnosesFailed": len(records) - succeeded,
+        "Tokens": sum(record.diagnosis.tokens for record in records),
+        "CostUsd": sum(_cost(record) for record in records),
+        **kinds,
+    }
+
+
 def _cost(record: Record) -> float:
     cost = record.diagnosis.model_call.get("cost_usd")
     return float(cost) if isinstance(cost, (int, float)) else 0.0

@@ -16,7 +16,7 @@ from airflow_de_agent.core.failure import CapturedException
 from airflow_de_agent.core.incident import Incident, Record
 from airflow_de_agent.core.mention import parse
 from airflow_de_agent.investigation import Investigation
-from airflow_de_agent.lambda_parts import counted
+from airflow_de_agent.lambda_parts import noted
 from airflow_de_agent.sources import Places
 from tests import aws_servers, slack_limits
 from tests.test_render import FAILURE, RECORD, check_snapshot
@@ -40,9 +40,9 @@ def answers(store: SqlStore, aws: aws_servers.AwsServer, mwaa: aws_servers.MwaaA
     return Answers(
         lambda: store,
         places,
-        counted(
+        noted(
             Investigation(lambda failure: Evidence.unavailable("task_log", "not here"), places, None),
-            lambda name, value: None,
+            lambda line: None,
         ),
         lambda: NOW,
     )

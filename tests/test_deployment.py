@@ -172,17 +172,22 @@ def test_what_fails_is_kept_and_rings() -> None:
     assert later["RedrivePolicy"]["deadLetterTargetArn"] == {"GetAtt": "DeadLetters.Arn"}
     assert later["VisibilityTimeout"] >= 6 * function["Timeout"]  # as AWS asks of a queue that calls a function
     bars = {
-        name: (alarm.get("MetricName") or "rate", alarm["Threshold"], alarm["ComparisonOperator"])
-        for name in ("ErrorAlarm", "SlowAlarm", "ConcurrencyAlarm", "ThrottleAlarm", "DeadLetterAlarm")
+        name: (alarm.get("MetricName") or alarm["Metrics"][0]["Id"], alarm["Threshold"], alarm["ComparisonOperator"])
+        for name in iam_policies.template()["Resources"]
+        if name.endswith("Alarm")
         for alarm in [resource(name)]
     }
     assert bars == {
         "ErrorAlarm": ("rate", 1, "GreaterThanThreshold"),
         "SlowAlarm": ("Duration", 30000, "GreaterThanThreshold"),
-        "ConcurrencyAlarm": ("ConcurrentExecutions", {"Ref": "ConcurrencyAlarmAt"}, "GreaterThanThreshold"),
+        "ConcurrencyAlarm": ("share", 80, "GreaterThanThreshold"),
         "ThrottleAlarm": ("Throttles", 0, "GreaterThanThreshold"),
+        "WaitingAlarm": ("Sweep_waiting", 0, "GreaterThanThreshold"),
         "DeadLetterAlarm": ("ApproximateNumberOfMessagesVisible", 0, "GreaterThanThreshold"),
     }
+    share = resource("ConcurrencyAlarm")["Metrics"][0]["Expression"]
+    assert share == {"Sub": "100 * used / ${ReservedConcurrency}"}
+    assert function["ReservedConcurrentExecutions"] == {"Ref": "ReservedConcurrency"}
     assert resource("SlowAlarm")["ExtendedStatistic"] == "p95"
     assert resource("FunctionLog")["RetentionInDays"] == {"Ref": "LogRetentionDays"}
 
@@ -205,9 +210,6 @@ def test_both_environments_are_configured(environment: str) -> None:
     assert given["Environment"] == environment
     assert f'stack_name = "de-agent-{environment}"' in section
     assert environment == "prod" or given["SlackChannel"] == "#de-agent-test"
-    defaults = {name: str(values.get("Default")) for name, values in iam_policies.template()["Parameters"].items()}
-    limit, alarm = (int((defaults | given)[name]) for name in ("ReservedConcurrency", "ConcurrencyAlarmAt"))
-    assert alarm == 0.8 * limit
 
 
 def test_slack_is_asked_for_no_more_than_is_used() -> None:

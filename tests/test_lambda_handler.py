@@ -7,6 +7,9 @@ import dataclasses
 import datetime as dt
 import json
 import logging
+import re
+import subprocess
+import sys
 import threading
 import time
 import urllib.parse
@@ -31,6 +34,7 @@ from tests.test_tools import put_log
 aws, mwaa = aws_servers.aws, aws_servers.mwaa
 # here invocations share one process, so one may flush the other's metrics; on AWS each has its own
 pytestmark = pytest.mark.filterwarnings("ignore:No application metrics")
+ROOT = Path(__file__).parents[1]
 SECRET = "signing-" + "secret-of-the-tests"
 GROUP = "airflow-prod-3-Task"
 AT = dt.datetime(2026, 11, 22, 14, 44, 40, tzinfo=dt.timezone.utc)
@@ -545,12 +549,60 @@ def test_the_sweep_delivers_and_closes(desk: Desk) -> None:
     ts = desk.slack.say("C1", "the message", user="UBOT")
     desk.store.shown(done.id, revision=0, channel="C1", message_ts=ts)
     lambda_handler._companion().delivery.settle(desk.store, done.id)  # its thread has the details, as it had in life
-    assert lambda_handler.handler(event, local_lambda.Context()) == {"recovered": 1, "delivered": 2, "reports": 0}
-    assert lambda_handler.handler(event, local_lambda.Context()) == {"recovered": 0, "delivered": 0, "reports": 0}
+    nothing = {"counted": 0, "recovered": 0, "delivered": 0, "waiting": 0, "reports": 0}
+    assert lambda_handler.handler(event, local_lambda.Context()) == nothing | {"recovered": 1, "delivered": 2}
+    assert lambda_handler.handler(event, local_lambda.Context()) == nothing
     closed = next(m for m in desk.slack.messages if m["ts"] == ts)
     assert closed["blocks"][0]["text"]["text"].startswith(":white_check_mark: *Recovered after")
     assert any("Recovered after" in m["text"] for m in desk.slack.replies if m["thread_ts"] == ts)
     assert desk.store.incident(waiting.id).message_ts
+
+
+def test_what_cannot_be_delivered_is_counted_as_waiting(desk: Desk) -> None:
+    """A revoked token is no error of the function: the number of first messages that wait is what rings."""
+    failure = dataclasses.replace(RECORD.failure, slack_channel="#data")
+    desk.store.add(dataclasses.replace(RECORD, failure=failure, diagnosed_at=time.time()), window=3600)
+    desk.slack.refuse = lambda method, arguments: {"error": "token_revoked"}
+    assert lambda_handler.handler({"de_agent": "sweep"}, local_lambda.Context())["waiting"] == 1
+
+
+def test_the_dashboard_names_what_is_emitted(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each metric of ours in the template is one that the handler emits, whichever side made the diagnosis, once."""
+    named = set(re.findall(r'"DEAgent", "(\w+)"', (ROOT / "deployment" / "template.yaml").read_text()))
+    before = dataclasses.replace(RECORD.failure, key=RECORD.failure.key._replace(run_id="r0"))
+    desk.store.add(dataclasses.replace(RECORD, failure=before, diagnosed_at=time.time() - 400), window=3600)
+    incident = desk.incident()
+    sweeps = [lambda_handler.handler({"de_agent": "sweep"}, local_lambda.Context()) for _ in range(2)]
+    assert [sweep["counted"] for sweep in sweeps] == [1, 0]
+    message = desk.message_of(incident)
+    for action in (render.HELPFUL, render.NOT_HELPFUL):
+        desk.button(action, incident.id, message)
+    view = {"id": "V1", "type": "modal", "callback_id": render.FIXED_BY, "private_metadata": f"{incident.id} C1 1.2",
+            "state": {"values": {"note": {"text": {"value": "cleared it"}}}}}  # fmt: skip
+    desk.click({"type": "view_submission", "user": {"id": "U1"}, "team": {"id": "T1"}, "token": "t", "view": view})
+    desk.mention("help")
+    desk.answers()
+    desk.slack.refuse = lambda method, arguments: {"error": "channel_not_found"}
+    desk.mention("help")
+    desk.answers()
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines() if line.startswith('{"_aws"')]
+    emitted = {metric["Name"] for line in lines for metric in line["_aws"]["CloudWatchMetrics"][0]["Metrics"]}
+    assert named <= emitted, named - emitted
+    assert "Diagnosed_data_quality" in emitted
+    assert {line["_aws"]["CloudWatchMetrics"][0]["Namespace"] for line in lines} == {"DEAgent"}
+
+
+def test_metrics_carry_the_name_of_the_function() -> None:
+    """Alarms and dashboard look for them by their service, which is the function's name."""
+    code = (
+        "from airflow_de_agent import lambda_handler; from deployment.local_lambda import Context;"
+        "lambda_handler.handler({'odd': 1}, Context())"
+    )
+    environment = {"POWERTOOLS_SERVICE_NAME": "de-agent-test", "PATH": ""}
+    ran = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True)
+    emitted = json.loads(ran.stdout.splitlines()[-1])
+    assert emitted["_aws"]["CloudWatchMetrics"][0]["Dimensions"] == [["service"]]
+    assert emitted["service"] == "de-agent-test"
 
 
 def test_a_deleted_channel_holds_up_no_other(desk: Desk, caplog: pytest.LogCaptureFixture) -> None:
