@@ -72,6 +72,24 @@ def test_the_message_of_each_state(state: str) -> None:
     check_snapshot(f"incident_{state}", {"text": message.fallback, "blocks": message.blocks})
 
 
+def test_what_is_over_tells_nobody_what_to_do() -> None:
+    """A recovered incident shows its proof and its cure, no steps and no warning of a rerun."""
+    for noted in ("", "gave the column a default"):
+        over = dataclasses.replace(STATES["recovered"], fixed_by=noted)
+        body = render.message(RECORD, over).blocks[1]["text"]["text"]
+        assert "*Proof*" in body and "*Next*" not in body and "rerun" not in body
+        assert (f"*Fixed by* {noted}" in body) == bool(noted)
+
+
+def test_a_cure_stands_where_it_is_seen() -> None:
+    """What cured it last time comes before the steps; what was noted for this very incident takes its place."""
+    first = render.message(RECORD, STATES["first"]).blocks[1]["text"]["text"]
+    assert first.index("*Last time fixed by* MAXERROR 10") < first.index("*Next*")
+    noted = render.message(RECORD, STATES["fixed"])
+    assert "*Fixed by* gave the column a default" in noted.blocks[1]["text"]["text"]
+    assert "Fixed by: gave the column a default" in noted.text and "Last time" not in str(noted.blocks)
+
+
 def test_the_thread_holds_the_rest() -> None:
     """All quotes, steps, gaps and history stand in the thread, not in the message."""
     message = render.details(RECORD, STATES["fixed"])

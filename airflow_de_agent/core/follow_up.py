@@ -14,7 +14,7 @@ from airflow_de_agent.core.blocks import code, words
 from airflow_de_agent.core.evidence import Evidence
 from airflow_de_agent.core.incident import Incident, Record
 from airflow_de_agent.core.plain import last_cure, rerun_told, times_told
-from airflow_de_agent.core.render import Message, details
+from airflow_de_agent.core.render import Message, details, when
 
 _WORD = re.compile(r"[\w.]{3,60}")
 _DULL = re.compile(
@@ -41,9 +41,11 @@ def _rerun(record: Record, incident: Incident) -> Iterator[str]:
 
 def _steps(record: Record, incident: Incident) -> Iterator[str]:
     yield from (f"*Next* {words(step, 400)}" for step in record.diagnosis.next_steps[:6])
-    cure = incident.fixed_by or last_cure(record.diagnosis)
-    if cure:
-        yield f"*Fixed by* {words(cure, 500)}"
+    cure = last_cure(record.diagnosis)
+    if incident.fixed_by:
+        yield f"*Fixed by* {words(incident.fixed_by, 500)}"
+    elif cure:
+        yield f"*Last time fixed by* {words(cure, 500)}"
 
 
 def _confidence(record: Record, incident: Incident) -> Iterator[str]:
@@ -58,7 +60,7 @@ def _history(record: Record, incident: Incident) -> Iterator[str]:
     yield f"{times_told(record.diagnosis)}."
     for earlier in record.diagnosis.similar[:6]:
         cure = f"; fixed by “{words(earlier['fixed_by'], 300)}”" if earlier.get("fixed_by") else ""
-        yield f"{words(earlier.get('when', '')[:16], 16)} {words(earlier.get('label', ''), 250)}{cure}"
+        yield f"{when(earlier)} {words(earlier.get('label', ''), 250)}{cure}"
 
 
 def _impact(record: Record, incident: Incident) -> Iterator[str]:

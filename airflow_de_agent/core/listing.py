@@ -32,7 +32,7 @@ def help_text(suggestion: str = "") -> Message:
     """What can be asked."""
     lead = [f"I did not understand that. Did you mean {code(suggestion, 60)}?"] if suggestion else []
     lines = [f"{code(f'@DE-Agent {command}', 80)} {told}" for command, told in COMMANDS.items()]
-    text = "\n".join([*lead, "What you can ask me:", *lines, "In an incident's thread, just ask."])
+    text = "\n".join([*lead, "What you can ask me:", *lines, "In the thread of an incident or of an answer, just ask."])
     return said(text)
 
 

@@ -37,6 +37,12 @@ def verdict(diagnosis: Diagnosis) -> Verdict:
     return WAIT if diagnosis.transience == "transient" else ACT
 
 
+def kind(diagnosis: Diagnosis) -> str:
+    """Of which kind a failure is, and whether it passes by itself where that is known."""
+    passes = "" if diagnosis.transience == "unknown" else f", {diagnosis.transience}"
+    return f"{diagnosis.category.value.replace('_', ' ')}{passes}"
+
+
 def rerun_told(diagnosis: Diagnosis) -> str:
     """Whether a rerun is safe, in words."""
     known = {"yes": "a rerun is safe", "no": "a rerun is not safe"}
@@ -88,6 +94,8 @@ def plain(record: Record, incident: Incident | None = None) -> str:
         lines.append(
             f"{times_told(diagnosis)}, last {diagnosis.similar[0].get('when', '')[:16].replace('T', ' ')}{fixed}"
         )
+    if incident is not None and incident.fixed_by:
+        lines.append(f"Fixed by: {_one_line(incident.fixed_by)}")
     lines += [f"Not read: {_one_line(gap, 1000)}" for gap in diagnosis.evidence_gaps]
     return "\n".join(lines)
 
@@ -102,7 +110,7 @@ def _plain_headline(record: Record, incident: Incident | None) -> str:
 def _plain_verdict(diagnosis: Diagnosis) -> str:
     why = f" ({_one_line(diagnosis.rerun_is_safe_why)})" if diagnosis.rerun_is_safe_why else ""
     task = f"; the cause lies in task {diagnosis.root_cause_task}" if diagnosis.root_cause_task else ""
-    return f"{diagnosis.category.value}, {diagnosis.transience}; {rerun_told(diagnosis)}{why}{task}"
+    return f"{kind(diagnosis)}; {rerun_told(diagnosis)}{why}{task}"
 
 
 def duration(seconds: float) -> str:

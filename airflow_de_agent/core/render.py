@@ -16,6 +16,7 @@ from airflow_de_agent.core.failure import TaskFailure
 from airflow_de_agent.core.failure_text import run_shown
 from airflow_de_agent.core.incident import Incident, Record
 from airflow_de_agent.core.plain import (
+    kind,
     last_cure,
     others,
     plain,
@@ -53,7 +54,7 @@ def message(record: Record, incident: Incident, *, buttons: bool = True) -> Mess
     `buttons` that ask something back need the companion Lambda; without it only the one that opens Airflow is shown.
     """
     diagnosis = record.diagnosis
-    parts = [blocks.section(_headline(record, incident)), blocks.section("\n".join(_proof_and_steps(record)))]
+    parts = [blocks.section(_headline(record, incident)), blocks.section("\n".join(_body(record, incident)))]
     parts.append(blocks.context(_about(record), *_history(diagnosis), *_first_gap(diagnosis)))
     row = _buttons(record, incident, asking=buttons)
     if row:
@@ -70,13 +71,26 @@ def _headline(record: Record, incident: Incident) -> str:
     return f"{said.emoji} *{said.word}: {label}{others(incident)} failed{back}.* {cause}"
 
 
-def _proof_and_steps(record: Record) -> Iterator[str]:
+def _body(record: Record, incident: Incident) -> Iterator[str]:
+    """Proof, what cured it, and what to do; of what is over nobody need be told what to do."""
     diagnosis = record.diagnosis
     yield from (_proof(quote, record.failure, 280) for quote in diagnosis.evidence[:1])
-    why = f": {words(diagnosis.rerun_is_safe_why, 200)}" if diagnosis.rerun_is_safe_why else "."
-    yield f"*{rerun_told(diagnosis).capitalize()}*{why}"
     if diagnosis.root_cause_task not in ("", record.failure.key.task_id):
         yield f"*Cause in* task {code(diagnosis.root_cause_task, 250)}"
+    cure = last_cure(diagnosis)
+    if incident.fixed_by:
+        yield f"*Fixed by* {words(incident.fixed_by, 300)}"
+    elif cure and incident.closed_at is None:
+        yield f"*Last time fixed by* {words(cure, 300)}"
+    if incident.closed_at is None:
+        yield from _to_do(diagnosis)
+    elif not diagnosis.evidence and not incident.fixed_by:
+        yield "Its thread tells more."
+
+
+def _to_do(diagnosis: Diagnosis) -> Iterator[str]:
+    why = f": {words(diagnosis.rerun_is_safe_why, 200)}" if diagnosis.rerun_is_safe_why else "."
+    yield f"*{rerun_told(diagnosis).capitalize()}*{why}"
     yield from (f"*Next* {words(step, 250)}" for step in diagnosis.next_steps[:2])
 
 
@@ -87,22 +101,21 @@ def _proof(quote: Quote, failure: TaskFailure, limit: int) -> str:
 
 def _about(record: Record) -> str:
     diagnosis, key = record.diagnosis, record.failure.key
+    downstream = len(record.failure.downstream_task_ids)
+    waits = f" · {downstream:,} downstream task{'s wait' if downstream > 1 else ' waits'}" if downstream else ""
     return (
-        f"{diagnosis.category.value}, {diagnosis.transience} · {diagnosis.confidence:.0%} sure · run "
+        f"{kind(diagnosis)} · {diagnosis.confidence:.0%} sure{waits} · run "
         f"{words(run_shown(key.run_id), 250)}, try {key.try_number} · answered after {diagnosis.seconds:.1f} s by "
         f"{words(diagnosis.engine, 20)} · {record.id}"
     )
 
 
 def _history(diagnosis: Diagnosis) -> list[str]:
-    if not diagnosis.similar:
-        return []
-    last, cure = diagnosis.similar[0], last_cure(diagnosis)
-    fixed = f"; fixed by “{words(cure, 300)}”" if cure else ""
-    return [f":repeat: {times_told(diagnosis)}, last {_when(last)}{fixed}"]
+    return [f":repeat: {times_told(diagnosis)}, last {when(diagnosis.similar[0])}"] if diagnosis.similar else []
 
 
-def _when(earlier: Mapping[str, str]) -> str:
+def when(earlier: Mapping[str, str]) -> str:
+    """When an earlier incident was, to the minute."""
     return words(earlier.get("when", "")[:16].replace("T", " "), 16)
 
 
@@ -141,13 +154,13 @@ def details(record: Record, incident: Incident) -> Message:
     if incident.fixed_by:
         parts.append(f"*Fixed by* {words(incident.fixed_by, 500)}")
     if failure.downstream_task_ids:
-        parts.append(f"*Downstream tasks that cannot run*: {len(failure.downstream_task_ids)}")
+        parts.append(f"*Downstream tasks that cannot run* {words(', '.join(failure.downstream_task_ids), 600)}")
     return Message(plain(record), blocks.fitted(map(blocks.section, parts)), incident.id)
 
 
 def _earlier(earlier: Mapping[str, str]) -> str:
     cure = f"; fixed by “{words(earlier['fixed_by'], 300)}”" if earlier.get("fixed_by") else ""
-    return f"*Before* {_when(earlier)} {words(earlier.get('label', ''), 250)}{cure}"
+    return f"*Before* {when(earlier)} {words(earlier.get('label', ''), 250)}{cure}"
 
 
 def entry(text: str, incident_id: str) -> Message:
@@ -158,8 +171,12 @@ def entry(text: str, incident_id: str) -> Message:
 def changed_entry(diagnosis: Diagnosis, before: str, incident_id: str) -> Message:
     """What to add to the thread when a closer look says otherwise than the first; `before` is the former category."""
     now = diagnosis.category.value
-    instead = f"it is *{now}*, not {words(before, 40)}. " if now != before else ""
+    instead = f"it is *{_spaced(now)}*, not {_spaced(words(before, 40))}. " if now != before else ""
     return entry(f":mag: After a closer look: {instead}{words(diagnosis.root_cause, 400)}", incident_id)
+
+
+def _spaced(category: str) -> str:
+    return category.replace("_", " ")
 
 
 def growth_entry(incident: Incident, joined: Sequence[str]) -> Message:
