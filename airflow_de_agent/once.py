@@ -10,6 +10,8 @@ import functools
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+from airflow_de_agent.core.errors import DeAgentError
+
 KEPT_SECONDS = 86_400
 CALL_SECONDS = 2.0
 _done_here: dict[str, None] = {}
@@ -34,10 +36,15 @@ def once(memory: Memory, name: str, body: Mapping[str, Any], context: Any, work:
 
     mark = f"{name}:{_identity(body)}"
     ran: list[bool] = []
+    failed: list[Exception] = []
 
     def run() -> None:
         ran.append(True)
-        work()
+        try:
+            work()
+        except DeAgentError as exc:
+            failed.append(exc)
+            raise
 
     try:
         if memory.table:
@@ -48,6 +55,8 @@ def once(memory: Memory, name: str, body: Mapping[str, Any], context: Any, work:
         return False
     except IdempotencyPersistenceLayerError as exc:
         memory.complain(f"whether {name} was done before cannot be read: {type(exc.__cause__ or exc).__name__}")
+        if failed:  # that the record could not be taken back must not hide that the work is to be done again
+            raise failed[0] from exc
         if not ran:
             _remembered(run, mark)
     return bool(ran)

@@ -487,6 +487,16 @@ def test_slack_down_for_long_gets_the_answer_once(desk: Desk) -> None:
     assert len(desk.answers()) == 1
 
 
+def test_a_record_that_cannot_be_taken_back_hides_no_failure(desk: Desk) -> None:
+    """Slack is down and DynamoDB denies: the work counts as failed, so that it is kept and done later."""
+    desk.aws.misbehave("AccessDenied", "DynamoDB_20120810.DeleteItem")
+    desk.slack.refuse = lambda method, arguments: {"error": "x", "status": 503}
+    event = {"de_agent_work": "mentioned", "body": json.loads(desk.sample("help")["body"])}
+    with pytest.raises(SlackError):
+        lambda_handler.handler(event, local_lambda.Context())
+    assert any("DeleteItem" in call for call in desk.aws.calls) and desk.aws.troubles[-1].seen
+
+
 def test_a_message_edited_away_is_no_obstacle(desk: Desk) -> None:
     """A vote counts though the message it was given on is gone."""
     incident = desk.incident()
