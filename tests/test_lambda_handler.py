@@ -489,7 +489,7 @@ def test_slack_down_for_long_gets_the_answer_once(desk: Desk) -> None:
 
 def test_a_record_that_cannot_be_taken_back_hides_no_failure(desk: Desk) -> None:
     """Slack is down and DynamoDB denies: the work counts as failed, so that it is kept and done later."""
-    desk.aws.misbehave("AccessDenied", "DynamoDB_20120810.DeleteItem")
+    desk.aws.misbehave("AccessDenied", r"DynamoDB\.DeleteItem")
     desk.slack.refuse = lambda method, arguments: {"error": "x", "status": 503}
     event = {"de_agent_work": "mentioned", "body": json.loads(desk.sample("help")["body"])}
     with pytest.raises(SlackError):
