@@ -248,6 +248,12 @@ def test_host_boilerplate_is_left_out() -> None:
     assert [text for _, text in log.lines] == ["10:08:51 {load.py:12} INFO - ready"]
 
 
+def test_what_hangs_on_to_host_boilerplate_is_kept() -> None:
+    """A library's own print without a head follows whatever Airflow said last; its trouble is shown."""
+    log = read(line("::endgroup::") + "\n%3|1741317569|FAIL|rdkafka| SSL handshake failed\n" + line("over", "ERROR"))
+    assert "SSL handshake failed" in log.text
+
+
 def test_terminal_codes_progress_bars_and_nul_bytes_vanish() -> None:
     """What was meant for a terminal leaves its last state, without colours."""
     bar = b"".join(b"\r%d%%|####      | %d/100 [00:01<00:09]" % (n, n) for n in range(101))

@@ -175,14 +175,15 @@ def _weights(found: Sequence[Record], counts: Sequence[int], keys: Sequence[str]
 
 def _weight(record: Record, count: int) -> float:
     text = record.first
-    if _NOISE.search(text[:300]):
+    lines = _own_lines(record)
+    if not lines:
         return 0
     if record.traceback:
         return 100
     weight = _LEVELS.get(record.level, 0.0)
     if _PYTHON_WARNING.search(text):
         return 12
-    body = text if len(record.lines) == 1 else "\n".join(line.text for line in record.lines)
+    body = text if len(record.lines) == 1 else "\n".join(line.text for line in lines)
     body = body[:20000]
     lower = body.lower()
     if _CASED_ERROR.search(body):
@@ -198,6 +199,14 @@ def _weight(record: Record, count: int) -> float:
     if not body.strip():
         return 0
     return weight
+
+
+def _own_lines(record: Record) -> Sequence[Line]:
+    """The lines that are not Airflow's own noise: a library's print without a head hangs on to the record before."""
+    if not _NOISE.search(record.first[:300]):
+        return record.lines
+    rest = record.lines[1:]
+    return rest if any(_is_loud(line.text[:2000].lower()) for line in rest) else ()
 
 
 def _folded(units: list[_Unit], found: Sequence[Record], counts: Sequence[int], keys: Sequence[str]) -> list[_Unit]:

@@ -147,6 +147,12 @@ _RECOVERED = (
     "earlier attempt",
     "not critical",
     "harmless",
+    # what is reported on the side fails no task
+    "statsd",
+    "telemetry",
+    "lineage",
+    "push metric",
+    "emit metric",
 )
 _FINAL = ("not retrying", "no retries left", "no more retries", "retries exhausted", "giving up", "will not retry")
 _RETRIED = re.compile(r"\bretry #?\d{1,3} ?(?:of|/|\))")

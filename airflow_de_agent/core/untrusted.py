@@ -51,7 +51,8 @@ _ORDERS = (
     r"\b(?:include|append|insert|add|post|share|send)\b.{0,20}\b(?:this|the following) (?:link|url|text|message)\b",
     r"\b(?:set|mark|change) (?:the |your )?(?:category|confidence|verdict|diagnosis|root[ _]cause|rerun_is_safe)"
     r" (?:to|as)\b",
-    r"\b(?:root_cause|rerun_is_safe|look_further)\b[\"'\s]*[:=]",
+    # Elasticsearch lists what it refuses under "root_cause"; ours is a sentence
+    r"\b(?:root_cause|rerun_is_safe|look_further)\b[\"'\s]*[:=](?!\s*\[)",
     r"\b(?:get_mwaa_task_logs|get_dag_run_status|query_redshift_audit_logs|get_cloudwatch_lambda_errors)\b",
     r"(?<![\w@])@(?:channel|here|everyone)\b",
     r"<(?:[@#!][^>]{1,80}|https?://[^>|]{1,300}\|[^>]{0,200})>",

@@ -32,6 +32,20 @@ SIGNATURES = (
         ("Check imagePullSecrets (or the node's role) for that registry, and the image's name.",),
     ),
     S(
+        "k8s.image_pull_rate",
+        "rate_limit",
+        94,
+        (
+            "pull qps exceeded",
+            "toomanyrequests",
+        ),
+        "",
+        "The image could not be pulled, as the registry or the node pulls only so many in a time.",
+        (
+            "Run it again later; let nodes keep images (imagePullPolicy IfNotPresent), or pull through a cache of your own.",
+        ),
+    ),
+    S(
         "k8s.image",
         "configuration",
         88,
@@ -39,6 +53,16 @@ SIGNATURES = (
         r"ErrImagePull|ImagePullBackOff|InvalidImageName|manifest unknown|manifest for (?P<image>\S{1,160}) not found",
         "The pod's image {image|} cannot be pulled: its name or tag does not exist.",
         ("Correct the image's name or tag, or push it.",),
+        unless=("pull qps", "toomanyrequests"),
+    ),
+    S(
+        "k8s.quota_unset",
+        "configuration",
+        94,
+        ("failed quota",),
+        r"failed quota: (?P<quota>[\w.-]{1,80}): must specify (?P<what>[\w.,-]{1,120})",
+        "The pod does not say {what|what it requests}, which the namespace's quota {quota|} demands of every pod.",
+        ("Set {what|requests and limits} in container_resources of the task.",),
     ),
     S(
         "k8s.quota",
@@ -210,7 +234,7 @@ SIGNATURES = (
     S(
         "k8s.pod_gone",
         "infrastructure",
-        66,
+        49,
         ("pods ", "pod not found", "pod does not exist", "podnotfound"),
         r"pods? \\?\"(?P<pod>[\w.-]{1,160})\\?\" not found|[Pp]od (?:not found|does not exist)|PodNotFound",
         "Pod {pod|} vanished while the task watched it (evicted, node removed or deleted).",

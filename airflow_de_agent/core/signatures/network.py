@@ -337,6 +337,7 @@ SIGNATURES = (
             "504",
             "500 ",
             "bad gateway",
+            "internal_server_error",
             "service unavailable",
             "gateway time-out",
             "gateway timeout",
@@ -347,7 +348,7 @@ SIGNATURES = (
             "upstream connect error",
             "no healthy upstream",
         ),
-        r"\b(?P<status5>50[0-4]) \{|\b(?P<status>5\d\d) (?:Server Error|Internal Server Error|Bad Gateway|Service (?:Temporarily )?Unavailable|Gateway Time-?out)|too many (?P<status2>5\d\d) error responses|(?:HTTP(?:/\d\.\d)?|status(?:[ _]?code)?|HTTPError|HTTP Error|response|returned|answered|answers?|error|got)[\"':= ]{1,4}(?:error )?(?P<status3>5(?:0[0-9]|[1-9]\d))\b|HTTP Error (?P<status4>5\d\d)|[Ss]ervice [Uu]navailable|Bad Gateway|Gateway Time-?out|Internal Server Error|no healthy upstream|upstream connect error",
+        r"INTERNAL_SERVER_ERROR|\b(?P<status5>50[0-4]) \{|\b(?P<status>5\d\d) (?:Server Error|Internal Server Error|Bad Gateway|Service (?:Temporarily )?Unavailable|Gateway Time-?out)|too many (?P<status2>5\d\d) error responses|(?:HTTP(?:/\d\.\d)?|status(?:[ _]?code)?|HTTPError|HTTP Error|response|returned|answered|answers?|error|got)[\"':= ]{1,4}(?:error )?(?P<status3>5(?:0[0-9]|[1-9]\d))\b|HTTP Error (?P<status4>5\d\d)|[Ss]ervice [Uu]navailable|Bad Gateway|Gateway Time-?out|Internal Server Error|no healthy upstream|upstream connect error",
         "{host|The service called} answers with a server error ({status|5xx}): it is down or overloaded.",
         ("Look at the provider's status page; run again later with backoff.",),
         unless=("previous attempt",),
@@ -383,6 +384,7 @@ SIGNATURES = (
         "{host|The service} does not accept the credentials: key or token wrong, revoked or expired.",
         ("Renew the token or key in the connection or secret.",),
         unless=(
+            "is unauthorized for",
             "not authorized on",
             "cryptography.fernet",
             "unauthorizedoperation",
@@ -394,6 +396,19 @@ SIGNATURES = (
             "next_token",
             "not well-formed",
         ),
+    ),
+    S(
+        "search.privilege",
+        "permissions",
+        93,
+        (
+            "is unauthorized for user",
+            "is unauthorized for api key",
+            "no permissions for [",
+        ),
+        r"action \[(?P<action>[\w:/*\[\].-]{1,120}?)\] is unauthorized for (?:user|API key[^\[\n]{0,20}) \[(?P<user>[\w.@-]{1,80})\]|no permissions for \[(?P<action2>[\w:/*.,-]{1,160})\]",
+        "The search cluster does not allow {user|the user} to do {action|this}.",
+        ("Give a role of {user|the user} the privilege {action|named} on the index.",),
     ),
     S(
         "http.403",
@@ -445,7 +460,7 @@ SIGNATURES = (
     S(
         "http.422",
         "data_quality",
-        84,
+        72,
         ("422", "unprocessable"),
         r"\b422\b(?: Client Error|:? Unprocessable)|[Uu]nprocessable (?:Entity|Content)|(?:status(?:[ _]?code)?|HTTP Error)[\"':= ]{1,4}422\b",
         "{host|The service} refuses the payload as invalid (HTTP 422).",

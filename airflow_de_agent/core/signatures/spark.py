@@ -44,6 +44,18 @@ SIGNATURES = (
         ("Do not collect; write the result out, or aggregate first.",),
     ),
     S(
+        "spark.conf_bounds",
+        "configuration",
+        90,
+        (
+            "must be between spark.",
+            "spark.dynamicallocation",
+        ),
+        r"(?P<key>spark\.[\w.]{1,80}):? \S{1,40} must be [^\n]{1,40}?(?P<other>spark\.[\w.]{1,80})",
+        "{key|A Spark setting} is out of the bounds that other settings give it.",
+        ("Set {key|it} between its minimum and maximum ({other|see the message}).",),
+    ),
+    S(
         "spark.driver_memory",
         "configuration",
         90,
