@@ -32,6 +32,7 @@ HEX = "0123456789abcdef"
 UPPER = string.ascii_uppercase + string.digits
 PASSWORD = "Tr0ub" + "4dor&" + "3"
 PLAIN = "hun" + "ter"
+MIXED = "f4ke" + "RwtYFp#QGueYV"
 KEY_ID = "AK" + "IA" + chars(16, UPPER)
 SECRET_KEY = chars(40)
 HEX32 = chars(32, HEX)
@@ -128,6 +129,43 @@ IN_CONTEXT = {
     "service account": ('"private_key_id": "x", "private_key": "{}"', "\\n".join([BEGIN, *BODY, END, ""])),
     "vault": ("VAULT_TOKEN=s.{}", chars(24)),
     "XML": ("<password>{}</password>", PLAIN),
+    "XML character data": ("<Password><![CDATA[{}]]></Password>", PLAIN),
+    "XML as name and value": ("<name>jdo.ConnectionPassword</name><value>{}</value>", PLAIN),
+    "YAML as name and value": ("- name: DB_PASSWORD\n  value: {}\n", PLAIN),
+    "YAML in the next line": ("password: >-\n  {}\n", MIXED),
+    "option in the next line": ("--password \\\n  {} \\\n", MIXED),
+    "CloudFormation": ('{{"ParameterKey": "DBPassword", "ParameterValue": "{}"}}', PLAIN),
+    "Parameter Store": ('{{"Name": "/db/password", "Type": "SecureString", "Value": "{}"}}', PLAIN),
+    "list in a dict": ("{{'password': ['{}']}}", MIXED),
+    "list of pairs": ("[('user', 'etl'), ('password', '{}')]", MIXED),
+    "tuple of Erlang": ('{{password,"{}"}}', MIXED),
+    "ODBC in braces": ("UID=etl;PWD={{{}}};Encrypt=yes", MIXED),
+    "no digit after a colon": ("Login: ftp, Password: {}, extra: x", MIXED),
+    "prose": ("Using password {} for etl", MIXED),
+    "prose of Airflow": ("Password for user 'admin': {}", MIXED),
+    "prose with a verb": ("The password is {}", MIXED),
+    "netrc": ("machine h login etl password {}", MIXED),
+    "table": ("| password      | {} |", MIXED),
+    "table of psql": ("   password | {}", MIXED),
+    "colours of a terminal": ("\x1b[32mpassword\x1b[0m=\x1b[33m{}\x1b[0m", PLAIN),
+    "percent-encoded JSON": ("%7B%22password%22%3A%22{}%22%7D", PLAIN),
+    "LDIF": ("userPassword:: {}", chars(24)),
+    "name of two letters": ("    pw = '{}'", PLAIN),
+    "name without a break": ("keytool -storepass {} -list", PLAIN),
+    "begins like a word": ("password=or!{}", PLAIN),
+    "pgpass": ("db.acme.io:5432:dwh:etl:{}", PLAIN),
+    "Go": ("dsn=etl:{}@tcp(db:3306)/x", PLAIN),
+    "PHP": ('["password"]=> string(14) "{}"', PLAIN),
+    "Scala": ("Map(password -> {})", MIXED),
+    "Digest": ('Authorization: Digest username="etl", response="{}"', HEX32),
+    "another scheme": ("Authorization: Splunk {}", HEX32),
+    "SMTP": ("send: 'AUTH PLAIN {}\\r\\n'", BASIC),
+    "FTP": ("*cmd* 'PASS {}'", PLAIN),
+    "login of a client": ("server.login('etl@acme.io', '{}')", PLAIN),
+    "connect by position": ("connect('db', 'etl', '{}')", PLAIN),
+    "echo to a client": ("echo {} | docker login --password-stdin", PLAIN + "f4ke"),
+    "key in a query": ("geocode/json?address=x&key={}", chars(39)),
+    "slack webhook without its host": ("url: /services/{}", "T012345/B345678/" + chars(24)),
 }
 
 STAYS = """\
@@ -151,6 +189,14 @@ Connection Retrieved 'aws_default' (conn_type='aws') credentials retrieved from 
 payload eyJ0YWJsZSI6Im9yZGVycyIsInJvd3MiOjEyMzQ1Njc4OTB9 decoded, aGVsbG8gd29ybGQgaGVsbG8gd29ybGQ=
 GET http://localhost:8080/foo@bar and https://example.com:443/a/b?x=1 with basic authentication, bearer token
 task_id=load_tokens dag_id=rotate_secrets table dim_password_policy tokenizer=gpt2 author=etl compass=5 bypass: true
+password for user "etl_v2" has expired; Password for user etl_v2: authentication failed; password is: required
+password_changed_at=2026-11-22 10:00:00 last_password_change = 2026-11-22 PWD=/usr/local/airflow OLDPWD=/tmp
+usage: etl [-h] [--password PASSWORD] [--token TOKEN] --password TEXT; using --password via the CLI is insecure
+    credentials = boto3.Session().get_credentials(); df['password'] = df['password'].fillna(''); self.pw = pw
+SELECT 1 FROM u, t WHERE u.password = t.password; | token | varchar(64) |; ssl.keystore.password = [hidden]
+--- PASS: TestLoadV2 (0.01s) and {"columns": ["password", "token2"]} and {"password": ["This field is required."]}
+Running <TaskInstance: rotate_secrets.rotate_password manual__2026-11-22T00:00:00+00:00 [running]>
+conn = f"Driver=x;UID={user};PWD={password}" with logits pw=2.31 npw: 4
 dsn /@//ora-prod:1521/ERP and etl/***@//ora-prod:1521/ERP; see https://example.com/a/b@//c
 auth_type=oauth2 authenticator='snowflake' grant_type=client_credentials token_url=https://h/oauth2/token
 User "etl" has no PRIVATE KEY set; PASSWORD DISABLE; password=${DB_PASSWORD} token={{ var.value.token }} $TOKEN
@@ -334,6 +380,13 @@ HOSTILE = [
     "://u:pppp",
     "cookie:a=",
     "curl -u a ",
+    "SK-",
+    'cred="',
+    "<token>a</",
+    "pw = ",
+    "password for ",
+    "echo ",
+    "connect('",
     "AKIA" + "Q" * 16 + "/",
     BEGIN,
     END,
@@ -346,6 +399,14 @@ def test_hostile_text_of_a_megabyte_is_finished(unit):
     """Repetition that makes patterns run away elsewhere ends here, with the newlines kept."""
     text = unit * (1_000_000 // len(unit)) + "\n"
     assert Redactor(emails=True).redact(text).count("\n") == 1
+
+
+@pytest.mark.parametrize("unit", ["cred=x1y2z3 ", "token='a1b2c3d4e5' ", "SK-"])
+def test_a_repeating_text_is_redacted_as_its_parts(unit):
+    """Where a text repeats itself for long it is not read at each literal, and yet redacted at each, to its end."""
+    count = 200_000 // len(unit)
+    text = Redactor().redact("x" * 20_000 + "\n" + unit * count + "password=" + PLAIN)
+    assert text == "x" * 20_000 + "\n" + redacted(unit) * count + "password=[REDACTED:password#1]"
 
 
 def test_placeholders_have_one_form():

@@ -16,10 +16,11 @@ from binascii import Error as Base64Error
 from binascii import a2b_base64
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache, partial
+from typing import NamedTuple
 
 from airflow_de_agent.core.redaction_named import WORD, named_span, no_value, odd, regex
 from airflow_de_agent.core.redaction_search import SHORT, finds, hits
-from airflow_de_agent.core.redaction_table import NAMES, SHAPES, Shape
+from airflow_de_agent.core.redaction_table import NAMES, SHAPES, SHORT_NAMES, Shape
 
 PLACEHOLDER = r"\[REDACTED:([a-z0-9_]{1,40})#(\d{1,9})\]"
 NEEDED_WITHIN = 600  # characters
@@ -33,6 +34,7 @@ KEY_LINE = (
     r"|\s{0,40}[A-Za-z0-9+/]{0,80}={0,2}\s{0,40}|\s{0,40}(?:Proc-Type|DEK-Info|Version|Comment|Hash):[^\n]{0,200}"
 )
 Span = tuple[int, int, str]
+REACH = 17_000  # characters before and after a literal that its reader may look at
 REMEMBERED = 100  # secrets looked for where they stand bare; a bound, so that time stays linear
 
 
@@ -45,8 +47,11 @@ def _readers() -> dict[str, list[Callable[[str, int], Span | None]]]:
             found.setdefault(literal, []).append(partial(_shape_span, literal=literal, shape=shape))
     for name in NAMES:
         found.setdefault(name, []).append(partial(named_span, word=name))
+    for name in SHORT_NAMES:
+        found[name] = [partial(named_span, word="pw")]
     found["PRIVATE KEY"] = [_private_key_span]
     found["@//"] = [_easy_connect_span]
+    found["@tcp("] = [_go_address_span]
     return found
 
 
@@ -54,15 +59,52 @@ def _spans(text: str) -> Iterator[Span]:
     """Every secret that a row knows, in no order; they may overlap."""
     readers = _readers()
     told: dict[str, tuple[int, int]] = {}  # by literal: the last value it told of, within which it is not tried again
+    last: dict[str, Found] = {}
     for at, literal in hits(text, long=len(text) >= SHORT):
         if literal in told and told[literal][0] <= at < told[literal][1]:
             continue
-        for read in readers[literal]:
-            span = read(text, at)
-            if span:
-                told[literal] = max(told.get(literal, span[:2]), span[:2], key=lambda value: value[1])
-                if span[2]:
-                    yield span
+        found = last.get(literal)
+        if found and at < found.until and not found.spans and (at - found.at) % found.period == 0:
+            continue
+        last[literal] = found = _found(text, at, readers[literal], found)
+        for span in found.spans:
+            told[literal] = max(told.get(literal, span[:2]), span[:2], key=lambda value: value[1])
+            if span[2]:
+                yield span
+
+
+class Found(NamedTuple):
+    """What was found at a place, and up to where the text repeats itself from there on, with which period."""
+
+    at: int
+    spans: list[Span]
+    until: int = 0
+    period: int = 1
+
+
+def _found(text: str, at: int, readers: list[Callable[[str, int], Span | None]], last: Found | None) -> Found:
+    """What the readers of a literal find at a place; `last`: what they found where it stood before."""
+    if last and (at < last.until or not last.until):
+        distance = at - last.at
+        if not last.until and _repeats(text, last.at, at):
+            last = Found(last.at, last.spans, at + 3 * REACH, distance)
+        if at < last.until and distance % last.period == 0:
+            spans = [(start + distance, end + distance, kind) for start, end, kind in last.spans]
+            return Found(at, spans, last.until, last.period)
+    until, period = (last.until, last.period) if last and at < last.until else (0, 1)
+    return Found(at, [span for read in readers if (span := read(text, at))], until, period)
+
+
+def _repeats(text: str, before: int, at: int) -> bool:
+    """Whether the text goes on from `at` as from `before`, so far that its readers find the same in the next 3 REACH.
+
+    Where a text repeats itself without end, it is read once and not at each literal.
+    """
+    for reach in (64, REACH):
+        if text[before : before + reach] != text[at : at + reach]:
+            return False
+    start = before - REACH
+    return start >= 0 and text.startswith(text[start : before + 4 * REACH], at - REACH)
 
 
 def _shape_span(text: str, at: int, *, literal: str, shape: Shape) -> Span | None:
@@ -110,6 +152,14 @@ def _easy_connect_span(text: str, at: int) -> Span | None:
         return None
     start = at - len(value)
     return None if "[REDACTED:" in value or no_value(text, start) else (start, at, "password")
+
+
+def _go_address_span(text: str, at: int) -> Span | None:
+    """Go's user:password@tcp(host:port)/database: what stands between : and @."""
+    user, colon, value = text[max(0, at - 200) : at].rpartition(":")
+    if not colon or len(value.split()) != 1 or user[-1:] not in WORD or not user or "[REDACTED:" in value:
+        return None
+    return None if no_value(text, at - len(value)) else (at - len(value), at, "password")
 
 
 def _private_key_span(text: str, at: int) -> Span | None:
@@ -233,6 +283,8 @@ class Redactor:
 
     def _email_spans(self, text: str) -> Iterator[Span]:
         for at in finds(text, "@") if self._emails else ():
+            if text[at - 1 : at] not in EMAIL_LOCAL or not text[at + 1 : at + 2].isalnum():
+                continue
             head = text[max(0, at - 64) : at]
             match = regex(EMAIL).match(text, at - len(head) + len(head.rstrip(EMAIL_LOCAL)))
             if match:

@@ -17,6 +17,7 @@ from airflow_de_agent.core.redaction_table import (
     NAME_ENDINGS,
     NO_VALUE_STARTS,
     NO_VALUES,
+    PASS_OWNERS,
     SCHEMES,
     SIGNS,
 )
@@ -25,14 +26,23 @@ WORD = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_"
 DIGITS = "0123456789"
 PROSE = WORD + "-"
 NAME = WORD + ".-"
-FOLLOWING = NAME + " \t=:,%>?+\\\"'`]"  # after the word, where it is assigned to
+FOLLOWING = NAME + " \t=:,%>?+\\\"'`]|│\n<\x1b\0"  # after the word, where it is assigned to
+PADDING = 40  # blanks beside a sign, in a table
 SIGN_STARTS = frozenset(sign[0] for sign in SIGNS)
 SIGN_CHARACTERS = frozenset("".join(SIGNS))
 CODE_NAME = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_."
+ATTRIBUTES = (".password", ".passwd", ".pwd", ".token", ".secret")
+SYMBOLS = tuple("!#$%&*+/@?^~")  # within a value, not after a word
 QUOTES = ('"', "'", "`")
 OPENERS = {")": "(", "]": "[", "}": "{"}
-# [{"name": "DB_PASSWORD", "value": "x"}]
-VALUE_KEY = r",?[ \t]{0,4}\\{0,7}[\"']?[Vv]alue\\{0,7}[\"']?[ \t]{0,2}[:=][ \t]{0,2}"
+# [{"name": "DB_PASSWORD", "value": "x"}], the same in YAML, <name>db.password</name><value>x</value>
+VALUE_KEY = (
+    r",?\s{0,40}(?:\\{0,7}[\"']?[Tt]ype\\{0,7}[\"']?: ?\\{0,7}[\"']?\w{1,20}\\{0,7}[\"']?,?\s{1,40})?"
+    r"\\{0,7}[\"']?\w{0,12}[Vv]alue\\{0,7}[\"']?[ \t]{0,2}[:=][ \t]{0,2}|</\w{1,20}>\s{0,40}<[Vv]alue>"
+)
+NEXT_LINE = r"(?:[|>][+-]?|\\)?[ \t]{0,8}\r?\n[ \t]{1,40}"  # before a value that stands in the next line
+SAYING = ("is", "is:", "was", "was:", "to:")  # words between a name and its value in prose
+CODES = r"(?:\x1b\[[\d;]{0,16}m|\0){1,4}"  # of a terminal, within an assignment
 # By what a value starts with. Quotes may never close: the text was cut.
 QUOTED = {
     '"': r'"(?P<v>(?:[^"\\\n]|\\.){1,8192})',
@@ -62,7 +72,7 @@ def named_span(text: str, at: int, word: str) -> tuple[int, int, str] | None:
     if after is None or not _may_name(prefix, text[at : end + 3]):
         return None
     if after[:1] == " " and after[1:2].isalnum() and prefix[:1] != "-" and not after.startswith(" string "):
-        return None  # prose
+        return _said(text, end + len(text[end : end + 20]) - len(after), word)
     tail = _run(text, end, NAME, 41)
     if tail and (len(tail) > 40 or _about(word, tail)):
         return None
@@ -81,6 +91,25 @@ def named_span(text: str, at: int, word: str) -> tuple[int, int, str] | None:
     if _assigns(text, at, prefix, (sep, closed, begin, tail), text[start:stop], quoted):
         return start, stop, _kind(prefix + word + tail, word)
     return None if quoted else (start, stop, "")
+
+
+def _said(text: str, at: int, word: str) -> tuple[int, int, str] | None:
+    """The value that prose tells of, if it is none of the words of prose."""
+    words = text[at : at + 300].partition("\n")[0].split(" ")[1:12]
+    if words[0] == "for":  # Password for user 'admin': x
+        words = words[next((n for n, said in enumerate(words) if said[-1:] == ":" or said in SAYING), 12) :][1:]
+    elif words[0] in SAYING:
+        words = words[1:]
+    value = words[0].strip("\"'`,;)") if words else ""
+    if not (made(value) and not any(c in value for c in "/:[") if _strong(word) else _random(value)):
+        return None
+    start = text.index(value, at)
+    return None if no_value(text, start) else (start, start + len(value), _kind(word, word))
+
+
+def _strong(word: str) -> bool:
+    """Whether the value of such a name is a secret whatever it looks like."""
+    return word in ("pass", "pwd", "pw")
 
 
 def _run(text: str, at: int, characters: str, most: int) -> str:
@@ -108,11 +137,10 @@ def _may_name(prefix: str, word: str) -> bool:
     if start.startswith("key"):
         owner = prefix[-14:].lower()
         return (owner[:-1] if owner[-1:] in ("_", ".", "-") else owner).endswith(KEY_OWNERS)
-    if (
-        start in ("pass", "auth", "cred")
-        and prefix[-1:].isalpha()
-        and word[4:6].lower() not in ("wo", "wd", "ph", "or", "en")
-    ):
+    if start == "pass" and prefix.lower().endswith(PASS_OWNERS):
+        return True
+    ends_another = start in ("pass", "auth", "cred") and word[4:6].lower() not in ("wo", "wd", "ph", "or", "en")
+    if prefix[-1:].isalpha() and (ends_another or (start[:2] == "pw" and start[2:3] != "d")):
         return prefix[-1].islower() and word[0].isupper()
     return True
 
@@ -139,6 +167,8 @@ def _separator(text: str, at: int) -> tuple[str, bool, int] | None:
     """What assigns, after a name that ends at `at`: (sign, whether the name was in quotes, where the value begins)."""
     if text[at : at + 1] in ("=", ":", ">"):
         return _sign(text, at, False)
+    at = _past_codes(text, at)
+    at += 3 * text.startswith(("%22", "%27"), at)
     quote = _quote(text, at)
     closed = quote[-1:] in QUOTES and len(quote) < 9
     at += len(quote) if closed else 0
@@ -146,16 +176,22 @@ def _separator(text: str, at: int) -> tuple[str, bool, int] | None:
     blanks = len(_run(text, at, " \t", 3))
     if 1 <= blanks <= 2 and text.startswith("string", at + blanks):
         at += blanks + 6
-    if "alue" in text[at : at + 24]:
+    if "alue" in text[at : at + 90]:
         named = regex(VALUE_KEY).match(text, at)
-        if named is not None:
+        if named is not None and ("\n" not in named[0] or _is_a_value(text, at)):
             return named[0].strip(), closed, _value_start(text, named.end())
     return _sign(text, at, closed)
 
 
+def _is_a_value(text: str, at: int) -> bool:
+    """Whether the name that ends there is itself the value of `name:` or `key:`, whose value the next line gives."""
+    line = text[max(0, at - 120) : at].rpartition("\n")[2].lower()
+    return any(end in line for end in ("name:", 'name"', "name'", "name>", "key:", 'key"', "key'", "key>"))
+
+
 def _sign(text: str, at: int, closed: bool) -> tuple[str, bool, int] | None:
-    blanks = len(_run(text, at, " \t", 9))
-    if blanks > 8:
+    blanks = len(_run(text, at, " \t", PADDING + 1))
+    if blanks > PADDING:
         return None
     at += blanks
     first = text[at : at + 1]
@@ -164,25 +200,45 @@ def _sign(text: str, at: int, closed: bool) -> tuple[str, bool, int] | None:
         return ">", closed, _value_start(text, at + 1 + len(rest) - len(rest.lstrip()))
     sign = ""
     if first in SIGN_STARTS:
-        alone = first in "=:," and text[at + 1 : at + 2] not in SIGN_CHARACTERS
+        alone = first in "=:,|│" and text[at + 1 : at + 2] not in SIGN_CHARACTERS
         sign = first if alone else next((sign for sign in SIGNS if text.startswith(sign, at)), "")
     if not sign and not blanks:
         return None
     at += len(sign)
-    return sign, closed, _value_start(text, at + (len(_run(text, at, " \t", 8)) if sign else 0))
+    at += len(_run(text, at, " \t", PADDING)) if sign else 0
+    if text[at : at + 1] in ("\n", "\r", "|", ">", "\\") and sign in ("", ":", "="):
+        broken = regex(NEXT_LINE).match(text, at)
+        if broken:
+            return sign + "\n", closed, _value_start(text, broken.end())
+    return sign, closed, _value_start(text, at)
+
+
+def _past_codes(text: str, at: int) -> int:
+    """Past what colours a terminal."""
+    if text[at : at + 1] not in ("\x1b", "\0"):
+        return at
+    codes = regex(CODES).match(text, at)
+    return codes.end() if codes else at
 
 
 def _value_start(text: str, at: int) -> int:
-    """Past what may stand before the value: b'', SecretStr(''), the scheme of an Authorization header."""
+    """Past what may stand before the value: b'', SecretStr(''), [''], the scheme of an Authorization header."""
+    at = _past_codes(text, at)
+    at += 3 * text.startswith(("%22", "%27"), at)
+    at += 9 * text.startswith("<![CDATA[", at)
+    if text.startswith(("['", '["'), at):
+        return at + odd(text[at + 2 : at + 202].partition(text[at + 1])[0])
     if not text[at : at + 1].isalpha():
         return at
     call, bracket, rest = text[at : at + 22].partition("(")
+    if text.startswith("string(", at) and text.startswith(') "', at + 7 + len(_run(text, at + 7, DIGITS, 6))):
+        return at + 9 + len(_run(text, at + 7, DIGITS, 6))
     if text[at] in "bBuUrRfF" and text[at + 1 : at + 2] in ('"', "'"):
         return at + 1
     if bracket and rest[:1] in ('"', "'") and len(call) <= 20 and call.isascii() and call.isalpha():
         return at + len(call) + 1
-    scheme = text[at : at + 10].partition(" ")[0]
-    if scheme.lower() in SCHEMES:
+    scheme = text[at : at + 20].partition(" ")[0]
+    if scheme.lower() in SCHEMES or scheme.lower().endswith(("-key", "-token")):
         blanks = len(_run(text, at + len(scheme), " ", 5))
         following = text[at + len(scheme) + blanks : at + len(scheme) + blanks + 1]
         if 1 <= blanks <= 4 and following.strip() not in ("", '"', "'"):
@@ -200,8 +256,14 @@ def _quote(text: str, at: int) -> str:
 def no_value(text: str, at: int) -> bool:
     """Whether what stands there is no secret whatever its name: a mask, a template, a variable, code, prose."""
     rest = text[at : at + 210]
-    if rest.startswith(NO_VALUE_STARTS) or _run(rest, 0, PROSE, 30).lower() in NO_VALUES:
+    word = _run(rest, 0, PROSE, 30)
+    if rest.startswith(NO_VALUE_STARTS) or (word.lower() in NO_VALUES and rest[len(word) :][:1] not in SYMBOLS):
         return True
+    if rest[:1] == "{":  # a template, unless ODBC's quotes
+        inner = rest[1:].partition("}")[0]
+        return not odd(inner) or _is_code(inner) or inner[:1] in "{%\"'"
+    if rest[:1] == "/" and text.endswith(("PWD=", "pwd="), 0, at):
+        return True  # the working directory
     if rest[:1] == "$":
         name = rest.split(None, 1)[0][1:]
         return name.replace("_", "a").isalnum() and len(name) <= 80
@@ -214,11 +276,16 @@ def no_value(text: str, at: int) -> bool:
 
 
 def _is_code(rest: str) -> bool:
-    """`get_token(`, `tokens[`, `self.password`."""
+    """`get_token(`, `tokens[`, `self.password`, `boto3.Session(`, `t.password`."""
     name = _run(rest, 0, CODE_NAME, 62)
     if name[:1] in ("", "."):
         return False
     if 3 <= len(name) <= 61 and rest[len(name) : len(name) + 1] in ("(", "[", "{"):
+        return True
+    if rest[len(name) : len(name) + 2] in ("['", '["'):
+        return True
+    whole = _run(rest, 0, NAME, 62)
+    if "." in whole and (rest[len(whole) :][:1] == "(" or name.lower().endswith(ATTRIBUTES)):
         return True
     owner, dot, attribute = rest[:12].partition(".")
     return bool(dot) and owner in CODE_OWNERS and (attribute[:1] == "_" or "a" <= attribute[:1] <= "z")
@@ -237,7 +304,7 @@ def _kind(name: str, word: str) -> str:
         return "aws_secret_key"
     if "session_token" in name or "security_token" in name:
         return "aws_session_token"
-    if word.startswith(("pass", "pwd")):
+    if _strong(word):
         return "password"
     return {"key": "api_key", "auth": "authorization", "cred": "credential"}.get(word, word)
 
@@ -247,18 +314,25 @@ def _assigns(text: str, at: int, prefix: str, found: tuple[str, bool, int, str],
     if not value or "[REDACTED:" in value:
         return False
     sep, closed, begin, tail = found
-    strong = text[at : at + 3].lower() in ("pas", "pwd")
+    strong = text[at : at + 2].lower() in ("pa", "pw")
     if sep == ">":
-        return text[begin + len(value) : begin + len(value) + 80].lstrip().startswith("</")
+        return text[begin + len(value) : begin + len(value) + 80].lstrip("]> \t\r\n").startswith("</")
     if sep == ",":
-        return quoted and closed and (prefix.startswith("-") or odd(value))
+        pair = closed or text.startswith("{", at - 1)
+        return quoted and pair and (prefix.startswith("-") or odd(value.rstrip(DIGITS)) or (strong and made(value)))
+    if sep in ("|", "│", ":: ", "->") or "\n" in sep:
+        return odd(value) or (strong and made(value))
     if sep == "":
-        option = prefix.startswith("-") and value[0] != "-"
-        return option or (quoted and " " not in value and (strong or "_" in prefix + tail))
-    if value.isdecimal() and len(value) < 7 and not prefix + tail and text.startswith("PASS=", at):
-        return False  # dbt counts its tests: PASS=12 WARN=0
+        usage = value.lower() == text[at : at + len(value)].lower() and value.isupper()  # [--token TOKEN]
+        option = prefix.startswith("-") and value[0] != "-" and not usage
+        named = quoted and " " not in value and (strong or "_" in prefix + tail)
+        return option or named or (strong and made(value))
+    if not prefix + tail and text.startswith("PASS:" if not value.isdecimal() or len(value) > 6 else "PASS", at):
+        return False  # dbt counts its tests: PASS=12 WARN=0; Go names them: PASS: TestLoad
+    if text[at : at + 2].lower() == "pw" and not value.strip(DIGITS + ".-"):
+        return False
     if sep == ":" and not closed and not quoted:
-        return odd(value) and not text.startswith(":", at - 1)
+        return (odd(value) or (strong and made(value))) and (text[at - 1 : at] != ":" or text[begin - 1] == " ")
     return strong or odd(value) or (quoted and len(value) >= 6 and " " not in value and "/" not in value)
 
 
@@ -270,6 +344,26 @@ def odd(value: str) -> bool:
     if any(map(str.isdecimal, value)):
         return True
     return len(value) >= 16 and value.lower() != value != value.upper() and " " not in value
+
+
+def made(value: str) -> bool:
+    """Whether a value changes between kinds of characters as words, names and versions do not: cdthmR9g$9."""
+    characters = "".join(c for c in value[:200] if c not in "_-.")
+    if len(characters) < 8 or "://" in value or _date_or_number(value):
+        return False
+    kinds = [_character_kind(c) for c in characters]
+    runs = 1 + sum(a != b for a, b in zip(kinds, kinds[1:], strict=False))
+    return runs * (3 if len(set(kinds)) > 2 else 2) > len(kinds)
+
+
+def _random(value: str) -> bool:
+    """Whether a value is so long and so mixed that it is no word of prose whatever it stands beside."""
+    plain = "".join(character for character in value.rstrip("=") if character not in "+/_-")
+    return len(plain) >= 20 and plain.isalnum() and made(plain) and len(set(map(_character_kind, plain))) > 2
+
+
+def _character_kind(character: str) -> str:
+    return "0" if character.isdecimal() else "a" if character.islower() else "A" if character.isupper() else "$"
 
 
 def _date_or_number(value: str) -> bool:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from functools import cache
 from itertools import product
 
-from airflow_de_agent.core.redaction_table import NAMES, SHAPES
+from airflow_de_agent.core.redaction_table import NAMES, SHAPES, SHORT_NAMES
 
 SHORT = 100_000  # characters; below it, looking for each literal beats building the class of pairs
 CHUNK = 128_000  # characters searched at a time, so that they stay in the processor's cache
@@ -20,8 +20,9 @@ OVERLAP = 32  # more than the longest literal
 ADDRESS = 600  # characters before an @ that may belong to it
 # These matter only before an @, which is rarer than they are; an @ itself is looked for as this one.
 BEFORE_AT = ("://", ":\\/\\/", "thin:", "sqlplus", "sqlldr")
+AT = ("@//", "@tcp(")
 LITERALS = tuple(dict.fromkeys(literal for shape in SHAPES for literal in shape.literals if literal not in BEFORE_AT))
-LITERALS += (*NAMES, "PRIVATE KEY")
+LITERALS += (*NAMES, *SHORT_NAMES, "PRIVATE KEY")
 ANY = tuple(map(chr, range(128)))
 ALPHABET = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-~."
 # Pairs of the literals, from the commonest in task logs on: each is worth a look only beside the right neighbour.
@@ -29,7 +30,8 @@ COMMON = """
 in er lo py on as es ti -1 en sk al ed st ag te id re li ge ne pa nt am oc /a s/ ec de ho se ar to ce fi na
 cu et ro at th da el ve ac si ut k_ d_ it ch co om s. ng pr ct e. ck _t ss rt sh ba 1/ e_ ri im ur la r. t_
 ts ea ap mo ki be ic od r_ oa tu ub og of _p ke ft is ok ls eb ks so tc p_ a2 s_ 34 ie 41 9. cr 29 pt ql 48
-sq m_ fc 13 pm gi lf pi ld // t- e-
+sq m_ fc 13 pm gi lf pi ld // t- e- :5 54 32 43 39 un /s t" t' t= n_ i_ g_ _l .l ou po w= cm
+ns vi gi ba if 2: 9:
 """
 LATIN = {0x212A: "k", 0x0130: "i"}  # letters whose lower case is one of ASCII's
 Owners = dict[str, list[tuple[str, int, bool]]]
@@ -72,8 +74,9 @@ def _at_hits(text: str) -> Iterator[tuple[int, str]]:
             if literal in before:
                 for at in finds(before, literal):
                     yield start + at, literal
-    for at in finds(text, "@//"):
-        yield at, "@//"
+    for literal in AT:
+        for at in finds(text, literal):
+            yield at, literal
 
 
 def _before_at(text: str) -> Iterator[tuple[int, int]]:
