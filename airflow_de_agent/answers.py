@@ -19,8 +19,10 @@ from airflow_de_agent.aws.calls import CallFailed
 from airflow_de_agent.core import follow_up, listing, render
 from airflow_de_agent.core.blocks import code, words
 from airflow_de_agent.core.bundle import KEPT_SECONDS, Bundle, kept_as
+from airflow_de_agent.core.diagnosis import Diagnosis
 from airflow_de_agent.core.errors import DeAgentError
 from airflow_de_agent.core.failure import ASKED, TaskFailure, TaskKey, TaskState
+from airflow_de_agent.core.history import earlier
 from airflow_de_agent.core.incident import Incident, Record, Store
 from airflow_de_agent.core.mention import Command
 from airflow_de_agent.core.moment import moment
@@ -63,6 +65,9 @@ class Answers:
             "lambda_errors": self._lambda_errors,
             "report": self._report,
             "ask": self._ask,
+            "thanks": lambda *_: listing.said(
+                "Glad to help. *Helpful* or a 👍 below the message tells me so for good."
+            ),
         }
         try:
             known = answers.get(command.name)
@@ -91,7 +96,7 @@ class Answers:
             return listing.said(
                 f"No failure of {place} is known of that time. `why did {place} fail` takes the latest."
             )
-        return self._diagnosed(command, progress)
+        return self._diagnosed(command, incident, progress)
 
     def _split(self, command: Command) -> Command:
         """``dag.task`` as people copy it from our messages, where no DAG of that whole name is known."""
@@ -136,20 +141,24 @@ class Answers:
 
     def _diagnose(self, command: Command, incident: Incident | None, progress: Progress) -> Message:
         if command.dag_id:
-            return self._diagnosed(self._split(command), progress)
+            return self._diagnosed(self._split(command), incident, progress)
         lead = self.open_store().get(incident.lead_id) if incident else None
         if lead is None:
             return listing.help_text("diagnose dag=… task=… run=…")
         progress(f"Diagnosing {words(lead.failure.key.label, 250)} anew …")
         return self._kept(lead.failure)
 
-    def _diagnosed(self, command: Command, progress: Progress) -> Message:
-        """Find the failed task instance in the store or in Airflow, and diagnose it."""
+    def _diagnosed(self, command: Command, incident: Incident | None, progress: Progress) -> Message:
+        """Find the failed task instance in the store or in Airflow, and diagnose it.
+
+        A question in a thread may only look as if it named a DAG: why did the file fail to load?
+        """
         known = self._latest(command, Period(0.0, self.clock())) if command.name == "diagnose" else None
         progress(f"Looking at {words(command.dag_id, 250)} …")
         failure = known.failure if known else self._failed_in_airflow(command)
         if isinstance(failure, Message):
-            return failure
+            is_question = incident is not None and command.name == "why" and not self._meant(command)
+            return self._of_incident(incident, command.text) if incident and is_question else failure
         progress(f"Reading the logs of {words(failure.key.label, 250)} …")
         return self._kept(failure)
 
@@ -159,10 +168,21 @@ class Answers:
         diagnosis = dataclasses.replace(found.diagnosis, seconds=round(time.monotonic() - began, 3))
         store, now = self.open_store(), self.clock()
         first = store.find(failure.key)
-        record = Record(failure, diagnosis, first.fingerprint if first else found.fingerprint, now)
+        if first and first.diagnosis.succeeded and not diagnosis.succeeded:
+            return self._stands(first, diagnosis)
+        mark = first.fingerprint if first else found.fingerprint
+        similar = earlier(store, mark, failure.key, now=now, incident_seconds=self.incident_seconds)
+        record = Record(failure, dataclasses.replace(diagnosis, similar=similar), mark, now)
         incident = store.add(record, window=self.incident_seconds)
         store.remember(kept_as(record.id), json.dumps(found.bundle.to_json()), expires_at=now + KEPT_SECONDS)
         return render.message(dataclasses.replace(record, incident_id=incident.id), incident)
+
+    def _stands(self, first: Record, second: Diagnosis) -> Message:
+        """A look that found less, as where the worker's log is out of reach, takes nothing from the first answer."""
+        gaps = ("A second look found no cause, so the first answer stands.", *second.evidence_gaps)
+        return self._told(
+            dataclasses.replace(first, diagnosis=dataclasses.replace(first.diagnosis, evidence_gaps=gaps))
+        )
 
     def _failed_in_airflow(self, command: Command) -> TaskFailure | Message:
         if not self.places.mwaa_environment:

@@ -91,7 +91,8 @@ def get_dag_run_status(
     try:
         tasks = task_instances(rest, MAX_TASKS, dag_ids=[dag_id], dag_run_ids=[run_id]) if run_id else []
         errors = rest.get("/importErrors").get("import_errors", [])
-        rows += [run_status.import_error_row(error, redact) for error in errors[:5]]
+        told = [run_status.import_error_row(error, redact) for error in errors]
+        rows += [row for row in told if not runs or run_status.concerns(row, dag_id)][:5]
     except CallFailed as exc:
         failures.append(exc)
     rows = [run_status.task_row(task) for task in tasks] + rows

@@ -80,7 +80,6 @@ def test_everything_is_collected_at_once(aws, redshift, mwaa):
             "task_log",
             "run_state",
             "recent_runs",
-            "import_errors",
             "redshift",
             "redshift_audit",
             "lambda_errors",

@@ -200,9 +200,17 @@ def test_get_dag_run_status(aws, mwaa, environment):
 
 def test_import_errors_tell_what_stopped_a_dag_file(aws, mwaa):
     """The end of the traceback of a DAG file that cannot be read is among the rows."""
-    evidence = tools.get_dag_run_status(aws.client("mwaa"), environment="prod-3", dag_id="sales_etl")
+    evidence = tools.get_dag_run_status(aws.client("mwaa"), environment="prod-3", dag_id="broken")
     (error,) = [row for row in evidence.rows if row["view"] == "import_error"]
     assert "ModuleNotFoundError: No module named 'package_that_is_not_there'" in error["stack_trace"]
+
+
+@pytest.mark.parametrize(("filename", "counts"), [("dags/sales.py", True), ("sales_etl_v2.py", True), ("hr.py", False)])
+def test_a_file_of_another_dag_is_no_cause(aws, mwaa, filename, counts):
+    """Of files that cannot be read only those are told that look like the DAG's own, where Airflow knows its runs."""
+    mwaa.captured["v2"]["import_errors"][0]["filename"] = filename
+    evidence = tools.get_dag_run_status(aws.client("mwaa"), environment="prod-3", dag_id="sales_etl")
+    assert any(row["view"] == "import_error" for row in evidence.rows) == counts
 
 
 def test_many_task_instances_are_paged(aws, mwaa):

@@ -18,13 +18,13 @@ from airflow_de_agent.core.errors import StoreError
 from airflow_de_agent.core.evidence import Evidence
 from airflow_de_agent.core.failure import TaskFailure
 from airflow_de_agent.core.fingerprint import fingerprint
+from airflow_de_agent.core.history import earlier
 from airflow_de_agent.core.incident import Record, Store
 from airflow_de_agent.core.plain import seconds_since
 from airflow_de_agent.core.signatures.signature import Signature
 
 # "leads": diagnosed, and it speaks for its incident; "joined": diagnosed, and another speaks for both
 Outcome = Literal["leads", "joined", "duplicate", "held"]
-HISTORY_SECONDS = 7 * 86400
 CLAIM_STALE_SECONDS = 120.0
 
 
@@ -151,14 +151,8 @@ class Agent:
 
     def _with_history(self, store: Store, diagnosis: Diagnosis, mark: str, failure: TaskFailure) -> Diagnosis:
         now = self.clock()
-        similar = []
-        for incident in store.earlier_incidents(mark, since=now - HISTORY_SECONDS):
-            lead = store.get(incident.lead_id)
-            over = incident.updated_at < now - self.incident_seconds
-            if over and lead is not None and lead.failure.key != failure.key:
-                told = {"id": incident.id, "when": lead.failure.failed_at, "label": lead.failure.key.label}
-                similar.append(told | {"fixed_by": incident.fixed_by})
-        return dataclasses.replace(diagnosis, similar=tuple(similar), seconds=seconds_since(failure, now))
+        similar = earlier(store, mark, failure.key, now=now, incident_seconds=self.incident_seconds)
+        return dataclasses.replace(diagnosis, similar=similar, seconds=seconds_since(failure, now))
 
     def deliver_due(self) -> bool:
         """Bring the messages of all incidents up to date; whether more is to do soon."""

@@ -13,7 +13,7 @@ from airflow_de_agent.core import blocks
 from airflow_de_agent.core.blocks import code, words
 from airflow_de_agent.core.evidence import Evidence
 from airflow_de_agent.core.incident import Incident, Record
-from airflow_de_agent.core.plain import last_cure, rerun_told, times_told
+from airflow_de_agent.core.plain import last_cure, recovered, rerun_told, times_told
 from airflow_de_agent.core.render import Message, details, when
 
 _WORD = re.compile(r"[\w.]{3,60}")
@@ -77,12 +77,29 @@ def _proof(record: Record, incident: Incident) -> Iterator[str]:
         yield f"{words(quote.source, 60)}{line}: {code(quote.quote, 500)}"
 
 
+def _times(record: Record, incident: Incident) -> Iterator[str]:
+    failure, started = record.failure, when({"when": record.failure.start_date})
+    began = f", begun {started}" if failure.start_date else ""
+    yield f"*Failed* {when({'when': failure.failed_at})}{began}, try {failure.key.try_number}."
+    yield f"*Run* {words(failure.key.run_id, 250)}"
+    if incident.closed_at is not None:
+        yield f"{recovered(incident)}."
+
+
+def _people(record: Record, incident: Incident) -> Iterator[str]:
+    del incident
+    tags = f"; tags {words(', '.join(record.failure.tags), 300)}" if record.failure.tags else ""
+    yield f"*Owner* {words(record.failure.owner or 'none is known', 250)}{tags}"
+
+
 _TOPICS: tuple[tuple[re.Pattern[str], Callable[[Record, Incident], Iterator[str]]], ...] = (
     (re.compile(r"\bre-?run|\bre-?try|\bsafe\b|\bclear\b", re.IGNORECASE), _rerun),
     (re.compile(r"\bfix|\bhow (?:do|can|to|should)|\bnext\b|\bwhat (?:now|to do)|\bsolve", re.IGNORECASE), _steps),
     (re.compile(r"\bsure\b|\bcertain|\bconfiden|\bmissing\b|\bgaps?\b", re.IGNORECASE), _confidence),
     (re.compile(r"\bbefore\b|\bhistory|\bhow often|\bearlier|\blast time|\bagain\b", re.IGNORECASE), _history),
     (re.compile(r"\bimpact|\bdownstream|\bhow many|\baffect|\bwhat else", re.IGNORECASE), _impact),
+    (re.compile(r"^(?:and |since )?when\b|\bwhat time\b|\bwhich run\b|\bhow long", re.IGNORECASE), _times),
+    (re.compile(r"^who(?:se)?\b|\bowns?\b|\bowner", re.IGNORECASE), _people),
     (re.compile(r"\bproof|\bprove|\bevidence|\bquote|\bhow do you know", re.IGNORECASE), _proof),
 )
 

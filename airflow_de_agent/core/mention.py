@@ -21,9 +21,9 @@ TEXT_LIMIT = 1000
 class Command:
     """What somebody asked.
 
-    `name` is ``why``, ``diagnose``, ``status``, ``recent``, ``lambda_errors``, ``report``, ``help`` or ``ask`` (free
-    text; an answer is possible only in an incident's thread). `when` is as written, `hours` a span back from now.
-    `suggestion` is a command that may have been meant.
+    `name` is ``why``, ``diagnose``, ``status``, ``recent``, ``lambda_errors``, ``report``, ``help``, ``thanks`` or
+    ``ask`` (free text; an answer is possible only in an incident's thread). `when` is as written, `hours` a
+    span back from now. `suggestion` is a command that may have been meant.
     """
 
     name: str
@@ -40,8 +40,8 @@ class Command:
 
     @property
     def means_thread(self) -> bool:
-        """Whether it is about the incident in whose thread it was said."""
-        return self.name in ("why", "diagnose", "status", "ask") and not self.dag_id
+        """Whether it may be about the incident in whose thread it was said."""
+        return self.name in ("why", "diagnose", "status", "ask")
 
 
 _STOP = (
@@ -53,9 +53,9 @@ _INDEX = r"(?:\[(?P<index>\d{1,6})\])?"
 _DAG = rf"(?P<dag>{_NAME}){_INDEX}"
 _AUX = r"(?: (?:did|has|does|is|was|do|have|will)(?:nt| not)?)?"
 _FAILED = (
-    r"(?:keeps? |kept |go |went |get |got |gone )?(?:fail(?:ed|ing|s|ure)?|br(?:eak|eaking|oke|oken)|crash(?:ed|ing)?"
-    r"|die[ds]?|dying|dead|error(?:ed|ing)?|stop(?:ped)?|stuck|red|wrong|down|killed|time[ds]? out|retr(?:y|ying|ied)"
-    r"|run(?:ning)?|succeed(?:ed)?|finish(?:ed)?|complete[ds]?|work(?:ed|ing)?|start(?:ed)?)"
+    r"(?:keeps? |kept |get |got )?(?:go wrong|went wrong|fail(?:ed|ing|s|ure)?|br(?:eak|eaking|oke|oken)"
+    r"|crash(?:ed|ing)?|die[ds]?|dying|dead|error(?:ed|ing)?|stop(?:ped)?|stuck|red|killed|time[ds]? out"
+    r"|retr(?:y|ying|ied)|run(?:ning)?|succeed(?:ed)?|finish(?:ed)?|complete[ds]?|work(?:ed|ing)?|start(?:ed)?)"
 )
 _WHEN = r"(?:,? (?P<when>[\w :+.,-]{1,60}))?"
 _IT = r"(?:it|this|that|they|these)(?: (?:dag|task|run|job|one|happen(?:ed)?))?"
@@ -90,6 +90,7 @@ _PATTERNS = tuple(
             rf"lambda(?: errors?)?(?: of| in| for)? (?P<function>(?!errors?\b)[\w:/.-]{{1,250}})(?:,? {LAST}{SPAN})?",
         ),
         ("report", rf"(?:weekly )?report(?:,? {LAST}{SPAN})?"),
+        ("thanks", r"(?:many )?(?:thanks|thank you|thx|cheers|well done|good bot)(?: (?:a lot|so much|very much))?"),
         ("help", r"(?:help(?: me)?|hi|hello|hey|commands|usage|what can you do|who are you)?"),
     )
 )

@@ -41,6 +41,12 @@ def import_error_row(error: Mapping[str, Any], redact: Callable[[str], str], lin
     return {"view": "import_error", "filename": error.get("filename"), "stack_trace": "\n".join(trace)}
 
 
+def concerns(error: Mapping[str, Any], dag_id: str) -> bool:
+    """Whether a file that cannot be read looks like the one of a DAG; those of others are no cause of its failure."""
+    stem = str(error.get("filename") or "").rpartition("/")[2].partition(".")[0]
+    return dag_id in str(error.get("stack_trace")) or bool(stem) and (stem in dag_id or dag_id in stem)
+
+
 def _known(row: dict[str, Any], fields: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
     return row | {name: fields[name] for name in names if fields.get(name) not in (None, "")}
 
