@@ -31,7 +31,7 @@ in er lo py on as es ti -1 en sk al ed st ag te id re li ge ne pa nt am oc /a s/
 cu et ro at th da el ve ac si ut k_ d_ it ch co om s. ng pr ct e. ck _t ss rt sh ba 1/ e_ ri im ur la r. t_
 ts ea ap mo ki be ic od r_ oa tu ub og of _p ke ft is ok ls eb ks so tc p_ a2 s_ 34 ie 41 9. cr 29 pt ql 48
 sq m_ fc 13 pm gi lf pi ld // t- e- :5 54 32 43 39 un /s t" t' t= n_ i_ g_ _l .l ou po w= cm
-ns vi gi ba if 2: 9:
+ns vi gi ba if 2: 9: nn -p bc
 """
 LATIN = {0x212A: "k", 0x0130: "i"}  # letters whose lower case is one of ASCII's
 Owners = dict[str, list[tuple[str, int, bool]]]

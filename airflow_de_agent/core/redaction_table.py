@@ -88,7 +88,7 @@ SHAPES: tuple[Shape, ...] = (
     Shape("age_key", ("AGE-SECRET-KEY-1",), r"[A-Z0-9]{58}"),
     Shape("docker_token", ("dckr_pat_", "dckr_oat_"), r"[\w-]{20,255}", word=True),
     Shape("token", ("shpat_", "shpca_", "shppa_", "shpss_"), r"[0-9a-fA-F]{32}" + E, word=True),
-    Shape("token", ("lin_api_", "sq0csp-", "sq0atp-", "dp.pt."), r"[\w-]{20,255}", word=True),
+    Shape("token", ("lin_api_", "dp.pt."), r"[\w-]{20,255}", word=True),
     Shape("token", ("secret_",), r"[A-Za-z0-9]{43}" + E, word=True),  # Notion
     Shape("api_key", ("routing_key", "integration/"), r"[\\\"'\s:=]{0,8}(?P<v>[0-9a-f]{32})" + E),  # PagerDuty
     Shape(
@@ -182,15 +182,15 @@ SHAPES: tuple[Shape, ...] = (
         "password", (".login(",), r"(?:\w{1,20}=)?[\"'][^\"'\n]{1,100}[\"'], ?(?:\w{1,20}=)?[\"'](?P<v>[^\"'\n]{1,200})"
     ),
     Shape("password", ("LOGIN ",), r"\"?[^\s\"@]{1,100}@[^\s\"]{1,100}\"? \"(?P<v>[^\"\n]{1,200})\""),
-    Shape("password", ('securestring "', "securestring '"), r"(?P<v>[^\"'\n]{1,200})"),
+    Shape("password", ("to-securestring",), r" [\"'](?P<v>[^\"'\n]{1,200})"),
     Shape("password", ("put-parameter",), r"[^\n]{0,300}?--value[ =][\"']?(?P<v>[^\s\"']{4,200})", needs="-"),
-    # connect('host', 'user', 'x'), connect('user/x@name')
+    # .connect('host', 'user', 'x'), connect('user/x@name')
     Shape(
         "password",
-        ("connect(", "->__construct("),
+        (".connect(", ">connect("),
         r"[\"'][^\"'\n]{1,100}[\"'], ?[\"'][^\"'\n]{1,60}[\"'], ?[\"'](?P<v>[^\"'\n]{1,200})",
     ),
-    Shape("password", ("connect(",), r"[\"'][\w$#.]{1,60}/(?P<v>[^\s/@\"']{1,128})@", needs="@"),
+    Shape("password", (".connect(",), r"[\"'][\w$#.]{1,60}/(?P<v>[^\s/@\"']{1,128})@", needs="@"),
     Shape("authorization", ("ntlm ", "negotiate "), r"(?P<v>(?:TlRM|YII)[A-Za-z0-9+/=]{16,4096})"),
     # .pgpass: host:port:database:user:password
     Shape("password", (":5432:", ":5439:"), r"[^\s:]{1,63}:[^\s:/]{1,63}:(?P<v>[^\s\"']{4,200})"),
