@@ -21,7 +21,8 @@ from airflow_de_agent.core.blocks import code, words
 from airflow_de_agent.core.bundle import KEPT_SECONDS, Bundle, kept_as
 from airflow_de_agent.core.diagnosis import Diagnosis
 from airflow_de_agent.core.errors import DeAgentError
-from airflow_de_agent.core.failure import ASKED, TaskFailure, TaskKey, TaskState
+from airflow_de_agent.core.failed_task import meant
+from airflow_de_agent.core.failure import TaskFailure
 from airflow_de_agent.core.history import earlier
 from airflow_de_agent.core.incident import Incident, Record, Store
 from airflow_de_agent.core.mention import Command
@@ -189,17 +190,7 @@ class Answers:
             known = f"No failure of {words(command.dag_id, 250)} is stored"
             return listing.said(f"{known}, and Airflow cannot be asked: set [de_agent] mwaa_environment.")
         state = self._run_state(command)
-        failed = [row for row in state.rows if row.get("view") == "task_instance" and row.get("state") == "failed"]
-        if command.task_id:
-            failed = [row for row in failed if row.get("task_id") == command.task_id]
-        if command.map_index >= 0:
-            failed = [row for row in failed if row.get("map_index") == command.map_index]
-        if not failed:
-            return self._nothing_failed(command, state.gap)
-        first = min(failed, key=lambda row: str(row.get("end_date") or "9"))
-        if command.try_number is not None:
-            first = {**first, "try_number": command.try_number}
-        return _failure(command.dag_id, self._run_id(command, state.rows), first, state.rows)
+        return meant(command, state.rows) or self._nothing_failed(command, state.gap)
 
     def _run_state(self, command: Command) -> Any:
         return tools.get_dag_run_status(
@@ -209,11 +200,6 @@ class Answers:
             run_id=command.run_id or None,
             deadline=time.monotonic() + self.seconds / 2,
         )
-
-    @staticmethod
-    def _run_id(command: Command, rows: Any) -> str:
-        failed = [row for row in rows if row.get("view") == "dag_run" and row.get("state") == "failed"]
-        return command.run_id or (str(failed[0]["run_id"]) if failed else "")
 
     def _nothing_failed(self, command: Command, gap: str) -> Message:
         place = ".".join(filter(None, (command.dag_id, command.task_id)))
@@ -290,21 +276,3 @@ def _is_meant(record: Record, command: Command, span: Period) -> bool:
 
 def _alone(record: Record) -> Incident:
     return Incident(record.id, record.fingerprint, record.id, record.diagnosed_at, record.diagnosed_at)
-
-
-def _failure(dag_id: str, run_id: str, row: Mapping[str, Any], rows: Any) -> TaskFailure:
-    """A failed task instance as Airflow's REST API shows it."""
-    number = row.get("try_number")
-    key = TaskKey(dag_id, run_id, str(row["task_id"]), int(row.get("map_index", -1)), int(number or 1))
-    states = (one for one in rows if one.get("view") == "task_instance")
-    names = [field.name for field in dataclasses.fields(TaskState)]
-    return TaskFailure(
-        key,
-        ASKED,
-        str(row.get("end_date") or ""),
-        operator=str(row.get("operator") or ""),
-        start_date=str(row.get("start_date") or ""),
-        hostname=str(row.get("hostname") or ""),
-        run_state=tuple(TaskState(**{name: one[name] for name in names if name in one}) for one in states),
-        try_is_known=number is not None,
-    )
