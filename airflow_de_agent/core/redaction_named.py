@@ -6,35 +6,23 @@ costs more than to read the text. Bounds: a name has 40 characters after its wor
 
 from __future__ import annotations
 
-import re
-from functools import cache
-
 from airflow_de_agent.core.redaction_table import (
     ABOUT,
     AUTH_ENDINGS,
-    CODE_OWNERS,
     KEY_OWNERS,
     NAME_ENDINGS,
-    NO_VALUE_STARTS,
-    NO_VALUES,
     PASS_OWNERS,
     SCHEMES,
     SIGNS,
+    regex,
 )
+from airflow_de_agent.core.redaction_values import DIGITS, NAME, made, no_value, odd, run, token_like, without_closers
 
-WORD = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_"
-DIGITS = "0123456789"
-PROSE = WORD + "-"
-NAME = WORD + ".-"
 FOLLOWING = NAME + " \t=:,%>?+\\\"'`]|│\n<\x1b\0"  # after the word, where it is assigned to
 PADDING = 40  # blanks beside a sign, in a table
 SIGN_STARTS = frozenset(sign[0] for sign in SIGNS)
 SIGN_CHARACTERS = frozenset("".join(SIGNS))
-CODE_NAME = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_."
-ATTRIBUTES = (".password", ".passwd", ".pwd", ".token", ".secret")
-SYMBOLS = tuple("!#$%&*+/@?^~")  # within a value, not after a word
 QUOTES = ('"', "'", "`")
-OPENERS = {")": "(", "]": "[", "}": "{"}
 # [{"name": "DB_PASSWORD", "value": "x"}], the same in YAML, <name>db.password</name><value>x</value>
 VALUE_KEY = (
     r",?\s{0,40}(?:\\{0,7}[\"']?[Tt]ype\\{0,7}[\"']?: ?\\{0,7}[\"']?\w{1,20}\\{0,7}[\"']?,?\s{1,40})?"
@@ -53,12 +41,6 @@ QUOTED = {
 BARE = r"(?P<v>(?:[^\s\"'`,;&<>\\|=:]{1,4096}|[=:])(?:(?:[=:]|&(?![\w.%-]{1,40}=))[^\s\"'`,;&<>\\|]{0,200}){0,2})"
 
 
-@cache
-def regex(pattern: str) -> re.Pattern[str]:
-    """The pattern, compiled when it is first needed."""
-    return re.compile(pattern)
-
-
 def named_span(text: str, at: int, word: str) -> tuple[int, int, str] | None:
     """(start, end, kind) of the value assigned to the name around `word`; a bare one that is no secret has no kind."""
     end = at + len(word)
@@ -73,7 +55,7 @@ def named_span(text: str, at: int, word: str) -> tuple[int, int, str] | None:
         return None
     if after[:1] == " " and after[1:2].isalnum() and prefix[:1] != "-" and not after.startswith(" string "):
         return _said(text, end + len(text[end : end + 20]) - len(after), word)
-    tail = _run(text, end, NAME, 41)
+    tail = run(text, end, NAME, 41)
     if tail and (len(tail) > 40 or _about(word, tail)):
         return None
     found = _separator(text, end + len(tail))
@@ -87,7 +69,7 @@ def named_span(text: str, at: int, word: str) -> tuple[int, int, str] | None:
     start, stop = value.span("v")
     quoted = quote in QUOTED
     if not quoted:
-        stop = start + len(_without_closers(value["v"]))
+        stop = start + len(without_closers(value["v"]))
     if _assigns(text, at, prefix, (sep, closed, begin, tail), text[start:stop], quoted):
         return start, stop, _kind(prefix + word + tail, word)
     return None if quoted else (start, stop, "")
@@ -101,7 +83,7 @@ def _said(text: str, at: int, word: str) -> tuple[int, int, str] | None:
     elif words[0] in SAYING:
         words = words[1:]
     value = words[0].strip("\"'`,;)") if words else ""
-    if not (made(value) and not any(c in value for c in "/:[") if _strong(word) else _random(value)):
+    if not (made(value) and not any(c in value for c in "/:[") if _strong(word) else token_like(value)):
         return None
     start = text.index(value, at)
     return None if no_value(text, start) else (start, start + len(value), _kind(word, word))
@@ -110,14 +92,6 @@ def _said(text: str, at: int, word: str) -> tuple[int, int, str] | None:
 def _strong(word: str) -> bool:
     """Whether the value of such a name is a secret whatever it looks like."""
     return word in ("pass", "pwd", "pw")
-
-
-def _run(text: str, at: int, characters: str, most: int) -> str:
-    """As many of the characters as stand there together."""
-    if text[at : at + 1] not in characters:
-        return ""
-    rest = text[at : at + most]
-    return rest[: len(rest) - len(rest.lstrip(characters))]
 
 
 def _ending(rest: str) -> str | None:
@@ -173,7 +147,7 @@ def _separator(text: str, at: int) -> tuple[str, bool, int] | None:
     closed = quote[-1:] in QUOTES and len(quote) < 9
     at += len(quote) if closed else 0
     at += text.startswith("]", at)
-    blanks = len(_run(text, at, " \t", 3))
+    blanks = len(run(text, at, " \t", 3))
     if 1 <= blanks <= 2 and text.startswith("string", at + blanks):
         at += blanks + 6
     if "alue" in text[at : at + 90]:
@@ -190,7 +164,7 @@ def _is_a_value(text: str, at: int) -> bool:
 
 
 def _sign(text: str, at: int, closed: bool) -> tuple[str, bool, int] | None:
-    blanks = len(_run(text, at, " \t", PADDING + 1))
+    blanks = len(run(text, at, " \t", PADDING + 1))
     if blanks > PADDING:
         return None
     at += blanks
@@ -205,7 +179,7 @@ def _sign(text: str, at: int, closed: bool) -> tuple[str, bool, int] | None:
     if not sign and not blanks:
         return None
     at += len(sign)
-    at += len(_run(text, at, " \t", PADDING)) if sign else 0
+    at += len(run(text, at, " \t", PADDING)) if sign else 0
     if text[at : at + 1] in ("\n", "\r", "|", ">", "\\") and sign in ("", ":", "="):
         broken = regex(NEXT_LINE).match(text, at)
         if broken:
@@ -231,15 +205,15 @@ def _value_start(text: str, at: int) -> int:
     if not text[at : at + 1].isalpha():
         return at
     call, bracket, rest = text[at : at + 22].partition("(")
-    if text.startswith("string(", at) and text.startswith(') "', at + 7 + len(_run(text, at + 7, DIGITS, 6))):
-        return at + 9 + len(_run(text, at + 7, DIGITS, 6))
+    if text.startswith("string(", at) and text.startswith(') "', at + 7 + len(run(text, at + 7, DIGITS, 6))):
+        return at + 9 + len(run(text, at + 7, DIGITS, 6))
     if text[at] in "bBuUrRfF" and text[at + 1 : at + 2] in ('"', "'"):
         return at + 1
     if bracket and rest[:1] in ('"', "'") and len(call) <= 20 and call.isascii() and call.isalpha():
         return at + len(call) + 1
     scheme = text[at : at + 20].partition(" ")[0]
     if scheme.lower() in SCHEMES or scheme.lower().endswith(("-key", "-token")):
-        blanks = len(_run(text, at + len(scheme), " ", 5))
+        blanks = len(run(text, at + len(scheme), " ", 5))
         following = text[at + len(scheme) + blanks : at + len(scheme) + blanks + 1]
         if 1 <= blanks <= 4 and following.strip() not in ("", '"', "'"):
             at += len(scheme) + blanks
@@ -248,54 +222,9 @@ def _value_start(text: str, at: int) -> int:
 
 def _quote(text: str, at: int) -> str:
     """The quote that opens a value, with the backslashes before it."""
-    slashes = _run(text, at, "\\", 8)
+    slashes = run(text, at, "\\", 8)
     after = text[at + len(slashes) : at + len(slashes) + 1]
     return slashes + after if after in QUOTES else slashes
-
-
-def no_value(text: str, at: int) -> bool:
-    """Whether what stands there is no secret whatever its name: a mask, a template, a variable, code, prose."""
-    rest = text[at : at + 210]
-    word = _run(rest, 0, PROSE, 30)
-    if rest.startswith(NO_VALUE_STARTS) or (word.lower() in NO_VALUES and rest[len(word) :][:1] not in SYMBOLS):
-        return True
-    if rest[:1] == "{":  # a template, unless ODBC's quotes
-        inner = rest[1:].partition("}")[0]
-        return not odd(inner) or _is_code(inner) or inner[:1] in "{%\"'"
-    if rest[:1] == "/" and text.endswith(("PWD=", "pwd="), 0, at):
-        return True  # the working directory
-    if rest[:1] == "$":
-        name = rest.split(None, 1)[0][1:]
-        return name.replace("_", "a").isalnum() and len(name) <= 80
-    mask = _run(rest, 0, "*x•.", 200) if rest[1:2] in "*x•." else ""
-    if len(mask) >= 3 and (
-        not (rest[len(mask) :][:1].isalnum() or rest[len(mask) :][:1] == "_") or mask[3:].strip("x")
-    ):
-        return True
-    return _is_code(rest)
-
-
-def _is_code(rest: str) -> bool:
-    """`get_token(`, `tokens[`, `self.password`, `boto3.Session(`, `t.password`."""
-    name = _run(rest, 0, CODE_NAME, 62)
-    if name[:1] in ("", "."):
-        return False
-    if 3 <= len(name) <= 61 and rest[len(name) : len(name) + 1] in ("(", "[", "{"):
-        return True
-    if rest[len(name) : len(name) + 2] in ("['", '["'):
-        return True
-    whole = _run(rest, 0, NAME, 62)
-    if "." in whole and (rest[len(whole) :][:1] == "(" or name.lower().endswith(ATTRIBUTES)):
-        return True
-    owner, dot, attribute = rest[:12].partition(".")
-    return bool(dot) and owner in CODE_OWNERS and (attribute[:1] == "_" or "a" <= attribute[:1] <= "z")
-
-
-def _without_closers(value: str) -> str:
-    """A bare value without the brackets and full stops of what is around it: `Connection(password=x).`."""
-    while value and value[-1] in ")]}.:" and value.count(value[-1]) > value.count(OPENERS.get(value[-1], "\0")):
-        value = value[:-1]
-    return value
 
 
 def _kind(name: str, word: str) -> str:
@@ -334,41 +263,3 @@ def _assigns(text: str, at: int, prefix: str, found: tuple[str, bool, int, str],
     if sep == ":" and not closed and not quoted:
         return (odd(value) or (strong and made(value))) and (text[at - 1 : at] != ":" or text[begin - 1] == " ")
     return strong or odd(value) or (quoted and len(value) >= 6 and " " not in value and "/" not in value)
-
-
-def odd(value: str) -> bool:
-    """Whether a value looks made by a machine, or by somebody who was told to use digits."""
-    value = value[:200]
-    if len(value) < 6 or "://" in value or _date_or_number(value):
-        return False
-    if any(map(str.isdecimal, value)):
-        return True
-    return len(value) >= 16 and value.lower() != value != value.upper() and " " not in value
-
-
-def made(value: str) -> bool:
-    """Whether a value changes between kinds of characters as words, names and versions do not: cdthmR9g$9."""
-    characters = "".join(c for c in value[:200] if c not in "_-.")
-    if len(characters) < 8 or "://" in value or _date_or_number(value):
-        return False
-    kinds = [_character_kind(c) for c in characters]
-    runs = 1 + sum(a != b for a, b in zip(kinds, kinds[1:], strict=False))
-    return runs * (3 if len(set(kinds)) > 2 else 2) > len(kinds)
-
-
-def _random(value: str) -> bool:
-    """Whether a value is so long and so mixed that it is no word of prose whatever it stands beside."""
-    plain = "".join(character for character in value.rstrip("=") if character not in "+/_-")
-    return len(plain) >= 20 and plain.isalnum() and made(plain) and len(set(map(_character_kind, plain))) > 2
-
-
-def _character_kind(character: str) -> str:
-    return "0" if character.isdecimal() else "a" if character.islower() else "A" if character.isupper() else "$"
-
-
-def _date_or_number(value: str) -> bool:
-    if value.isdecimal():
-        return len(value) <= 12
-    if not value.strip(DIGITS + ".,:%+-"):
-        return True
-    return value[4:5] == value[7:8] == "-" and (value[:4] + value[5:7] + value[8:10]).isdecimal() and len(value) >= 10

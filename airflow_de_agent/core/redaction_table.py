@@ -2,6 +2,17 @@ r"""What a secret looks like: the rows that `redaction` goes by. To teach it a n
 
 from __future__ import annotations
 
+import re
+from functools import cache
+
+Span = tuple[int, int, str]  # where a secret begins and ends in a text, and its kind
+
+
+@cache
+def regex(pattern: str) -> re.Pattern[str]:
+    """The pattern, compiled when it is first needed."""
+    return re.compile(pattern)
+
 
 class Shape:
     """A secret with a form of its own.
