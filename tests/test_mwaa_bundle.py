@@ -66,7 +66,7 @@ def test_the_installed_wheel_has_its_entry_points_and_works(installed: Path, tmp
         names = sorted(line.partition("=")[0].strip() for line in lines.strip().splitlines())
         assert call(installed / "python", "-c", POINTS.format(group), cwd=tmp_path).split() == names
     log = ROOT / "tests" / "evals" / "c001.log"
-    assert "sql_error" in call(installed / "de-agent", "diagnose", "--offline", "--log", log, cwd=tmp_path)
+    assert "sql error, permanent" in call(installed / "de-agent", "diagnose", "--offline", "--log", log, cwd=tmp_path)
     call(
         installed / "python", "-c", "import airflow_de_agent.airflow.provider as p; p.get_provider_info()", cwd=tmp_path
     )

@@ -8,7 +8,7 @@ import pytest
 
 from airflow_de_agent.core import rules
 from airflow_de_agent.core.diagnosis import Category, Diagnosis, check_quotes
-from airflow_de_agent.core.evidence import Evidence
+from airflow_de_agent.core.evidence import Evidence, Line
 from airflow_de_agent.core.failure import CapturedException, Frame, TaskFailure, TaskKey, TaskState
 from airflow_de_agent.core.offline import from_failure, from_log
 from airflow_de_agent.core.signatures import table
@@ -123,6 +123,24 @@ def test_an_earlier_failed_task_of_the_run_is_blamed_for_a_missing_input() -> No
     diagnosis = rules.diagnose(failure, TaskLog(()))
     assert diagnosis.category is Category.UPSTREAM_FAILURE
     assert diagnosis.root_cause_task == "train_model"
+
+
+def test_a_task_that_only_its_log_names_is_not_blamed_for_itself() -> None:
+    """A log read from a file carries the task's name; its own row of the run's states is not another task's."""
+    line = Line(1, "INFO - Executing <Task(PythonOperator): count_rows> on 2026-11-22 21:46:53+00:00")
+    rows = [{"task_id": "count_rows", "state": "failed", "end_date": "2026-11-22T09:00:00Z"}]
+    failure = failed(("TypeError", "object of type 'NoneType' has no len()"))
+    diagnosis = rules.diagnose(failure, TaskLog((line,)), [Evidence.of_rows("run_state", rows)])
+    assert diagnosis.category is Category.CODE_ERROR
+
+
+def test_a_functions_answer_tells_its_own_error() -> None:
+    """The error in the answer of a Lambda function is read as what it is, however deep it was printed."""
+    payload = r"""{'Payload': '{\"errorMessage\": \"\'customer_id\'\", \"errorType\": \"KeyError\"}'}"""
+    failure = failed(("ValueError", f"('Lambda function execution resulted in error', {payload})"))
+    diagnosis = rules.diagnose(failure, TaskLog(()))
+    assert diagnosis.category is Category.CODE_ERROR
+    assert "customer_id" in diagnosis.root_cause
 
 
 def test_a_cause_of_its_own_is_kept_though_another_task_failed() -> None:

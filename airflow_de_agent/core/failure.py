@@ -11,7 +11,6 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-
 ASKED = "slack"  # the source of a failure that nobody told of before a person asked for it
 
 
@@ -31,9 +30,9 @@ class TaskKey(NamedTuple):
 
     @property
     def label(self) -> str:
-        """The task instance as people write it: ``dag.task`` or ``dag.task[3]``."""
+        """The task instance as people write it: ``dag.task`` or ``dag.task[3]``; ``task`` of an unknown DAG."""
         index = f"[{self.map_index}]" if self.map_index >= 0 else ""
-        return f"{self.dag_id}.{self.task_id}{index}"
+        return f"{self.dag_id}{'.' * bool(self.dag_id)}{self.task_id}{index}"
 
 
 class Frame(NamedTuple):

@@ -73,6 +73,8 @@ def statements(failure: TaskFailure | None, log: TaskLog, evidence: Sequence[Evi
 _CUT = re.compile(r"(?<=[\w .,:;-])['\"] ['\"](?=[\w.-])")
 _ESCAPED = re.compile(r"\\{1,6}(?=['\"])|(?:\\{1,4}[nrt])+")
 PRINTED = 0.98
+# The error with which a Lambda function answers, wherever its answer is printed.
+_FUNCTION_ERROR = re.compile(r'"errorMessage": ?"(.{0,2000}?)", ?"errorType": ?"([\w.:]{1,120})"')
 
 
 def _variants(statement: Statement) -> tuple[Statement, ...]:
@@ -86,7 +88,9 @@ def _variants(statement: Statement) -> tuple[Statement, ...]:
     plain = _folded(_ESCAPED.sub(lambda found: " " if found.group()[-1] in "nrt" else "", _CUT.sub("", statement.text)))
     if plain == statement.text:
         return (statement,)
-    return (statement._replace(text=plain, weight=statement.weight * PRINTED), statement)
+    error = _FUNCTION_ERROR.search(plain)
+    inner = (statement._replace(text=f"{error[2]}: {error[1]}"),) if error else ()
+    return (*inner, statement._replace(text=plain, weight=statement.weight * PRINTED), statement)
 
 
 def final_chain(failure: TaskFailure | None, log: TaskLog) -> tuple[CapturedException, ...]:
@@ -117,7 +121,7 @@ _HEAD = re.compile(
     r"(DEBUG|INFO|WARN(?:ING)?|ERROR|CRITICAL|FATAL)\b[ :-]"
 )
 _INNER = re.compile(
-    r"\b(?:(ERROR|FATAL|CRITICAL|SEVERE|Error|Exception|Traceback|[Ff]atal|[Ff]ailed|FAILED|FAIL|Caused by)"
+    r"\b(?:(ERROR|FATAL|CRITICAL|SEVERE|Error|Exception|Traceback|Errno|[Ff]atal|[Ff]ailed|FAILED|FAIL|Caused by)"
     r"|(WARN(?:ING)?)|(INFO|DEBUG))\b|\w(Error|Exception)\b"
 )
 _OUTPUT = re.compile(

@@ -33,6 +33,9 @@ _ORDERS = (
     r"\b(?:instructions?|message|note) (?:to|for) (?:the |any |all )?"
     r"(?:ai|assistants?|language models?|llms?|gpt|gemini|(?:chat|on-call) ?bots?|bot|reader|reviewer|analyst)\b",
     r"\bimportant message (?:from|for|to)\b",
+    r"\b(?:ai|llm|gpt|language|chat|automated|diagnos\w{1,4})[ -](?:\w{1,20}[ -])?"
+    r"(?:agents?|assistants?|bots?|models?|tools?|readers?) "
+    r"(?:must|should|shall|(?:will )?need to|are (?:to|asked|required)|have to|please)\b",
     r"\b(?:system|assistant)\s*:\s*(?:the root|set|you|please|report|answer|ignore|mark|say)\b",
     r"\b(?:a )?re-?run is (?:always |perfectly )?safe\b|\bmark (?:this|it|the \w+) as\b",
     r"\b(?:correct|right|only|recommended) (?:next step|fix|answer|category|diagnosis|root cause) is\b",
@@ -55,7 +58,7 @@ _ORDERS = (
     r"\b(?:root_cause|rerun_is_safe|look_further)\b[\"'\s]*[:=](?!\s*\[)",
     r"\b(?:get_mwaa_task_logs|get_dag_run_status|query_redshift_audit_logs|get_cloudwatch_lambda_errors)\b",
     r"(?<![\w@])@(?:channel|here|everyone)\b",
-    r"<(?:[@#!][^>]{1,80}|https?://[^>|]{1,300}\|[^>]{0,200})>",
+    r"<(?:[@#][^>]{1,80}|!(?:channel|here|everyone|subteam|date)\b[^>]{0,80}|https?://[^>|]{1,300}\|[^>]{0,200})>",
     r"!?\[[^\]]{0,200}\]\((?:https?|data|javascript):[^)]{0,500}\)",
 )
 _ORDER = re.compile("|".join(_ORDERS), re.IGNORECASE)

@@ -206,7 +206,7 @@ SIGNATURES = (
     S(
         "airflow.marked_failed",
         "deliberate",
-        94,
+        79,
         ("has been externally set to", "shouldn't be running anymore", "no longer in the running state"),
         r"externally set to (?P<state>failed|success|skipped|removed|upstream_failed)|current_state['\"]?[=:] ?['\"]?(?P<state2>failed|success|skipped|removed|upstream_failed)|running anymore|no longer in the running state",
         "The running task instance was set to {state|another state} from outside (UI, API or another process); Airflow then stopped it.",

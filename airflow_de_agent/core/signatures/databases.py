@@ -811,6 +811,17 @@ SIGNATURES = (
     ),
     # --- room --------------------------------------------------------------------------------------------------------
     S(
+        "sql.temp_file_limit",
+        "quota",
+        94,
+        ("temp_file_limit",),
+        r"temp_file_limit(?: \((?P<limit>\w{1,20})\))?",
+        "The statement's temporary files exceed the limit that the server sets, temp_file_limit[ ({limit})].",
+        (
+            "Look at the plan for the sort or hash that spills; process less at once, or raise work_mem or temp_file_limit.",
+        ),
+    ),
+    S(
         "sql.disk",
         "disk_full",
         92,
@@ -819,15 +830,14 @@ SIGNATURES = (
             "the table",
             "ora-01653",
             "ora-01652",
-            "temp_file_limit",
             "diskfull",
             "could not write to file",
             "flood-stage",
             "flood stage",
             "tablespace",
         ),
-        r"could not extend file|The table '(?P<table>[\w.#-]{1,80})' is full|ORA-0165[23]|temp_file_limit|could not write to file[^\n]{0,80}No space|flood[- ]stage|(?:log|tablespace|filegroup)[^\n]{0,60} is full",
-        "The database server has no disk space left {table|for the statement}.",
+        r"could not extend file|The table '(?P<table>[\w.#-]{1,80})' is full|ORA-0165[23]|could not write to file[^\n]{0,80}No space|flood[- ]stage|(?:log|tablespace|filegroup)[^\n]{0,60} is full",
+        "The server has no disk space left {table|for the request}.",
         ("Free space or add storage; look for the statement that spills.",),
     ),
     S(

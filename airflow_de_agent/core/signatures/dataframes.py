@@ -148,6 +148,23 @@ SIGNATURES = (
         unless=("does not exist, line",),
     ),
     S(
+        "model.features",
+        "data_quality",
+        84,
+        (
+            "features, but",
+            "number of features",
+            "feature names should match",
+            "feature names unseen",
+            "feature_names mismatch",
+        ),
+        r"X has (?P<got>\d{1,6}) features?, but (?P<model>\w{1,60}) is expecting (?P<want>\d{1,6}) features?|[Nn]umber of features of the (?:model|input)[^\n]{0,100}|[Ff]eature names (?:should match|unseen)[^\n]{0,100}|feature_names mismatch",
+        "The data has other features ({got|another number}) than {model|the model} was fitted on[ ({want})].",
+        (
+            "Compare the columns that the task reads with those of the training data; the feature view or table has changed.",
+        ),
+    ),
+    S(
         "frame.parse",
         "data_quality",
         90,
