@@ -104,9 +104,14 @@ def read_rules(path: str) -> tuple[Signature, ...]:
     from airflow_de_agent.core.signatures.user_rules import user_rules
 
     try:
-        return user_rules(yaml.safe_load(Path(path).read_text()))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as exc:
+        parsed = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except OSError as exc:
+        raise SettingsError(f"rules_file {path} cannot be read: {exc.strerror}") from exc
+    except (UnicodeDecodeError, yaml.YAMLError) as exc:
         raise SettingsError(f"rules_file {path} cannot be read: {exc}") from exc
+    if isinstance(parsed, dict) and "rules" not in parsed:
+        raise SettingsError(f"rules_file {path} has no `rules:` at its top, below which the rules stand")
+    return user_rules(parsed)
 
 
 class Parts:
@@ -151,7 +156,7 @@ class Parts:
         except SettingsError as exc:
             from airflow_de_agent.adapters.console import Console
 
-            log.info("%s", exc)
+            log.info("%s. Until then messages stand here.", exc)
             return Console(log.info)
 
     def slack(self) -> SlackThread:

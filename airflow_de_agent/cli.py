@@ -33,7 +33,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader, such as head, has seen enough
         sys.stdout = None
         return 0
-    except (DeAgentError, OSError) as exc:
+    except KeyboardInterrupt:
+        return 130  # as shells have it: 128 and the signal's number
+    except OSError as exc:
+        return _failed(f"{exc.filename}: {exc.strerror}" if exc.filename and exc.strerror else str(exc), 1)
+    except DeAgentError as exc:
         return _failed(str(exc), 1)
 
 
@@ -72,15 +76,23 @@ def _format_option(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--format", choices=("text", "json"), default="text")
 
 
+def _above_zero(text: str) -> int:
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
+    return int(text)
+
+
 def _diagnose_options(sub: argparse.ArgumentParser) -> None:
-    sub.add_argument("--log", type=Path, help="a task log, plain or .gz; without it the ids name a task instance")
-    sub.add_argument("--evidence", type=Path, help="a JSON file with run_state, recent_runs, redshift, lambda_errors")
-    for name in ("dag-id", "run-id", "task-id"):
-        sub.add_argument(f"--{name}", default="")
-    sub.add_argument("--map-index", type=int, default=-1)
-    sub.add_argument("--try-number", type=int)
-    sub.add_argument("--offline", action="store_true", help="ask no model")
-    sub.add_argument("--print-prompt", action="store_true", help="print what a model would be sent; call nobody")
+    log = "a task log, plain or .gz, or - for standard input; without it the ids name a task instance"
+    sub.add_argument("--log", type=Path, metavar="FILE", help=log)
+    evidence = "a JSON file with run_state, recent_runs, redshift, lambda_errors"
+    sub.add_argument("--evidence", type=Path, metavar="FILE", help=evidence)
+    for name, of in (("dag-id", "DAG"), ("run-id", "DAG run"), ("task-id", "task")):
+        sub.add_argument(f"--{name}", default="", metavar="ID", help=f"the {of}; with --log only a name to show")
+    sub.add_argument("--map-index", type=int, default=-1, metavar="N", help="of a mapped task instance")
+    sub.add_argument("--try-number", type=_above_zero, metavar="N", help="default: the latest, with --log 1")
+    sub.add_argument("--offline", action="store_true", help="ask neither AWS nor a model")
+    sub.add_argument("--print-prompt", action="store_true", help="print what a model would be sent, and send nothing")
     _format_option(sub)
 
 
@@ -94,9 +106,9 @@ def _diagnose(arguments: argparse.Namespace, settings: Settings) -> int:
 
 
 def _list_options(sub: argparse.ArgumentParser) -> None:
-    sub.add_argument("--dag-id", default="")
-    sub.add_argument("--run-id", default="")
-    sub.add_argument("--limit", type=int, default=50)
+    sub.add_argument("--dag-id", default="", metavar="ID", help="of this DAG only")
+    sub.add_argument("--run-id", default="", metavar="ID", help="of this DAG run only")
+    sub.add_argument("--limit", type=_above_zero, default=50, metavar="N", help="as many at most (%(default)s)")
     _format_option(sub)
 
 
@@ -111,7 +123,15 @@ def _list(arguments: argparse.Namespace, settings: Settings) -> int:
     for record in records if arguments.format == "text" else ():
         diagnosis = record.diagnosis
         print(f"{record.id}  {record.failure.failed_at[:19]}  {diagnosis.category.value:<18} {_row(record)}")
+    if not records and arguments.format == "text":
+        _failed(f"no such diagnosis in {_store_named(settings)}; is AIRFLOW_HOME or store_url that of Airflow?", 0)
     return 0
+
+
+def _store_named(settings: Settings) -> str:
+    from airflow_de_agent.core.redaction import Redactor
+
+    return Redactor().redact(settings.store_in_force)
 
 
 def _row(record: Record) -> str:
@@ -134,7 +154,8 @@ def _show(arguments: argparse.Namespace, settings: Settings) -> int:
     store = bootstrap.open_store(settings)
     record = store.get(arguments.id)
     if record is None:
-        return _failed(f"there is no diagnosis {arguments.id}; `de-agent list` shows those there are", 1)
+        where = _store_named(settings)
+        return _failed(f"there is no diagnosis {arguments.id} in {where}; `de-agent list` shows those there are", 1)
     if arguments.prompt or arguments.bundle:
         return _show_bundle(store.recall(kept_as(record.id), now=time.time()), words_only=arguments.prompt)
     print(json.dumps(as_json(record), indent=1) if arguments.format == "json" else render.plain(record))

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import itertools
 import json
+import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,11 @@ from airflow_de_agent.investigation import Investigation
 from airflow_de_agent.settings import Settings
 from airflow_de_agent.sources import Places
 
+STANDARD_INPUT = Path("-")
+_CHUNK_BYTES = 256 * 1024
+_SOURCES = ("run_state", "recent_runs", "redshift", "lambda_errors")
+_NAMED = "run_state, recent_runs, redshift or lambda_errors"
+
 
 def run(arguments: argparse.Namespace, settings: Settings) -> int:
     """Print one diagnosis, or with ``--print-prompt`` what a model would be sent.
@@ -36,15 +43,12 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
     began = time.monotonic()
     parts = bootstrap.Parts(settings)
     bootstrap.read_rules(settings.rules_file)  # a mistake in it is an error here, not a warning
-    failure = _of_file(arguments) if arguments.log else _of_host(arguments, parts)
+    failure = _of_file(arguments.log, _key(arguments)) if arguments.log else _of_host(arguments, parts)
     given = _evidence(arguments.evidence, Redactor().redact)
-    if arguments.log and isinstance(found := bootstrap.read_log(failure), Evidence):
-        if not arguments.log.is_file():
-            raise DeAgentError(f"{arguments.log} is not a file that can be read")
-        given = (*given, dataclasses.replace(found, reason="the log is empty."))
     places = None if arguments.log or arguments.offline else parts.places()
     model = None if arguments.offline or arguments.print_prompt else parts.model()
-    look = Investigation(bootstrap.read_log, places, model, settings.log_token_budget, parts.extra_rules)
+    read_log = _read_named if arguments.log else bootstrap.read_log
+    look = Investigation(read_log, places, model, settings.log_token_budget, parts.extra_rules)
     if arguments.print_prompt:
         prompt = look.prompt(failure, given, seconds=settings.deadline_seconds)
         print(f"{prompt.system}\n\n{prompt.text}")
@@ -101,14 +105,22 @@ def _print(failure: TaskFailure, diagnosis: Diagnosis, began: float, form: str) 
         print(render.plain(Record(failure, diagnosis, "", 0.0)))
 
 
-def _of_file(arguments: argparse.Namespace) -> TaskFailure:
-    key = _key(arguments)
-    named = key._replace(
-        dag_id=key.dag_id or "(dag unknown)",
-        run_id=key.run_id or "(run unknown)",
-        task_id=key.task_id or arguments.log.name,
-    )
-    return TaskFailure(named, "cli", log_path=str(arguments.log))
+def _of_file(log: Path, key: TaskKey) -> TaskFailure:
+    if log != STANDARD_INPUT and not log.is_file():
+        raise DeAgentError(f"{log} is not a file; - reads the log from standard input")
+    name = "standard input" if log == STANDARD_INPUT else log.name
+    return TaskFailure(key._replace(task_id=key.task_id or name), "cli", log_path=str(log))
+
+
+def _read_named(failure: TaskFailure) -> Iterable[bytes] | Evidence:
+    """The log that ``--log`` names."""
+    if failure.log_path == str(STANDARD_INPUT):
+        chunks = iter(lambda: sys.stdin.buffer.read(_CHUNK_BYTES), b"")
+        if first := next(chunks, b""):
+            return itertools.chain([first], chunks)
+    elif Path(failure.log_path).stat().st_size:
+        return bootstrap.read_log(failure)
+    return Evidence.unavailable("task_log", "the log is empty.")
 
 
 def _key(arguments: argparse.Namespace) -> TaskKey:
@@ -165,5 +177,7 @@ def _evidence(path: Path | None, redact: offline.Redact) -> tuple[Evidence, ...]
     except ValueError as exc:
         raise DeAgentError(f"{path} is not JSON: {exc}") from exc
     if not isinstance(values, dict):
-        raise DeAgentError(f"{path} must hold an object with run_state, recent_runs, redshift or lambda_errors")
+        raise DeAgentError(f"{path} must hold an object with {_NAMED}")
+    if strange := [str(name) for name in values if name not in _SOURCES]:
+        print(f"de-agent: {path}: {', '.join(strange)} means nothing to the rules; they know {_NAMED}", file=sys.stderr)
     return offline.read_evidence(values, redact)

@@ -6,8 +6,10 @@ finding tells a secret.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import importlib.metadata
+import logging
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +18,7 @@ from typing import Literal
 from airflow_de_agent import dry_calls, host
 from airflow_de_agent import settings as configuration
 from airflow_de_agent.aws.calls import CallFailed, within
-from airflow_de_agent.bootstrap import Connections, Parts
+from airflow_de_agent.bootstrap import Connections, Parts, read_rules
 from airflow_de_agent.core.errors import DeAgentError
 from airflow_de_agent.core.redaction import Redactor
 from airflow_de_agent.settings import Settings
@@ -54,9 +56,20 @@ def findings(settings: Settings, connections: Connections | None = None) -> list
     """What every check found. `connections` are the host's, as a drainer gets them."""
     parts = Parts(settings, connections)
     redact = Redactor().redact
-    with ThreadPoolExecutor(len(CHECKS)) as pool:
+    with _quiet(), ThreadPoolExecutor(len(CHECKS)) as pool:
         found = list(pool.map(lambda item: _checked(item[0], item[1], parts), CHECKS.items()))
     return [dataclasses.replace(one, told=redact(one.told), cure=redact(one.cure)) for some in found for one in some]
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Nothing beside the findings: what a part would log of itself, a finding says."""
+    log = logging.getLogger("de_agent")
+    before, log.disabled = log.disabled, True
+    try:
+        yield
+    finally:
+        log.disabled = before
 
 
 def _checked(about: str, check: Check, parts: Parts) -> list[Finding]:
@@ -122,6 +135,19 @@ def _airflow(parts: Parts) -> Iterator[Finding]:
     if not parts.settings.attach:
         cure = "set attach = True, unless callbacks are set by hand on purpose"
         yield Finding("warning", "airflow", "attach is off, so no DAG is covered by itself", cure)
+
+
+def _options(parts: Parts) -> Iterator[Finding]:
+    del parts
+    if strange := configuration.unknown():
+        cure = "correct or remove them; `airflow config list --section de_agent` shows the options"
+        yield Finding("warning", "options", f"{', '.join(strange)}: no such option, so without effect", cure)
+
+
+def _rules(parts: Parts) -> Iterator[Finding]:
+    if path := parts.settings.rules_file:
+        count = len(read_rules(path))
+        yield Finding("ok", "rules_file", f"{path} has {count} rule{'s' * (count != 1)} of your own")
 
 
 def _name(group: str) -> str:
@@ -231,6 +257,8 @@ CHECKS: dict[str, Check] = {
     "spool": _spool,
     "drainer": _drainer,
     "airflow": _airflow,
+    "options": _options,
+    "rules_file": _rules,
     "store": _store,
     "slack": _slack,
     "gemini": _gemini,
@@ -240,4 +268,8 @@ CHECKS: dict[str, Check] = {
     "redshift": _redshift,
     "airflow API": _airflow_api,
 }
-_CURES = {"store": "correct store_url or the database's access", "drainer": "make the spool writable"}
+_CURES = {
+    "store": "correct store_url or the database's access",
+    "drainer": "make the spool writable",
+    "rules_file": "correct the file; until then drainers go on without it",
+}

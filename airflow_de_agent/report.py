@@ -9,7 +9,7 @@ import re
 import statistics
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from airflow_de_agent.core.blocks import unescaped, words
@@ -163,27 +163,44 @@ def _title(report: Report) -> str:
 
 
 def _lines(report: Report) -> list[str]:
-    share = f" ({report.succeeded / report.diagnoses:.0%})" if report.diagnoses else ""
+    if not report.incidents and not report.diagnoses:
+        return ["No failure was diagnosed."]
+    kinds = ", ".join(f"{name.replace('_', ' ')} {count:,}" for name, count in report.by_category.items())
     lines = [
-        f"{report.task_instances:,} failed task instances in {report.incidents:,} incidents, "
+        f"{_counted(report.task_instances, 'failed task instance')} in {_counted(report.incidents, 'incident')}, "
         f"{report.recovered:,} recovered",
-        f"{report.diagnoses:,} diagnoses: cause found {report.succeeded:,}{share}, not found {report.failed:,}",
-        f"Time to diagnosis: median {_told(report.diagnosis_median)}, 95 % within {_told(report.diagnosis_p95)}",
-        f"Time to recovery: median {_told(report.recovery_helped)} with a helpful diagnosis, "
-        f"{_told(report.recovery_not_helped)} without",
-        f"Feedback: {report.helpful:,} helpful, {report.not_helpful:,} not; {report.fixes_noted:,} cures noted",
-        f"Model: {report.tokens:,} tokens, about {report.cost_usd:.2f} USD",
+        *_measured(report),
+        f"Feedback: {report.helpful:,} helpful, {report.not_helpful:,} not; "
+        f"{_counted(report.fixes_noted, 'cure')} noted",
     ]
-    kinds = ", ".join(f"{name} {count:,}" for name, count in report.by_category.items())
+    lines += [f"Model: {report.tokens:,} tokens, about {report.cost_usd:.2f} USD"] * bool(report.tokens)
     lines += [f"Kinds: {kinds}"] * bool(kinds)
     return lines + [_pattern_line(pattern) for pattern in report.patterns]
+
+
+def _measured(report: Report) -> Iterator[str]:
+    """The diagnoses, and the times of which there are any."""
+    if report.diagnoses:
+        found = f"cause found {report.succeeded:,} ({report.succeeded / report.diagnoses:.0%})"
+        yield f"{report.diagnoses:,} diagnoses: {found}, not found {report.failed:,}"
+    if report.diagnosis_median is not None:
+        yield f"Time to diagnosis: median {_told(report.diagnosis_median)}, 95 % within {_told(report.diagnosis_p95)}"
+    if report.recovery_helped is not None or report.recovery_not_helped is not None:
+        yield (
+            f"Time to recovery: median {_told(report.recovery_helped)} with a helpful diagnosis, "
+            f"{_told(report.recovery_not_helped)} without"
+        )
+
+
+def _counted(number: int, thing: str) -> str:
+    return f"{number:,} {thing}{'s' * (number != 1)}"
 
 
 def _pattern_line(pattern: Pattern) -> str:
     cure = f"; fixed by “{words(pattern.fixed_by, 120)}”" if pattern.fixed_by else ""
     return (
-        f"{pattern.task_instances:,}× {words(pattern.root_cause, 160)} ({words(pattern.category, 30)}, "
-        f"{words(pattern.label, 120)}){cure}"
+        f"{pattern.task_instances:,}× {words(pattern.root_cause, 160)} "
+        f"({words(pattern.category.replace('_', ' '), 30)}, {words(pattern.label, 120)}){cure}"
     )
 
 

@@ -181,6 +181,24 @@ def load_what_is_right(host: Lookup) -> tuple[Settings, tuple[str, ...]]:
     return Settings(**(_of_mwaa() | values)), tuple(errors)
 
 
+def unknown() -> tuple[str, ...]:
+    """Names that look like options of ours and are none, as they are written in the environment and the file.
+
+    Raises:
+        SettingsError: the configuration file cannot be read.
+    """
+    ours = {field.name for field in dataclasses.fields(Settings)}
+    file = _configuration()
+    in_file = file.options(SECTION) if file.has_section(SECTION) else []
+    strange = [f"[{SECTION}] {name}" for name in in_file if name not in ours | set(file.defaults())]
+    prefixes = (f"AIRFLOW__{SECTION.upper()}__", "DE_AGENT_")
+    for name in sorted(os.environ):
+        prefix = next((prefix for prefix in prefixes if name.startswith(prefix)), None)
+        if prefix and name.removeprefix(prefix).lower() not in ours:
+            strange.append(name)
+    return tuple(strange)
+
+
 def _of_mwaa() -> dict[str, str]:
     """What an MWAA container says of itself in its environment."""
     arn = environment("MWAA__LOGGING__AIRFLOW_TASK_LOG_GROUP_ARN")
@@ -208,20 +226,25 @@ def _parsed(raw: str, field: dataclasses.Field[Any]) -> str | int | bool:
         return int(raw)
     choices = field.metadata["choices"]
     if choices and raw not in choices:
-        raise ValueError(f"must be one of {', '.join(choices)}")
+        raise ValueError(f"must be one of {', '.join(choice or 'or empty' for choice in choices)}")
     if field.metadata["check"]:
         field.metadata["check"](raw)
     return raw
 
 
 def _configuration_file() -> Lookup:
+    parser = _configuration()
+    return lambda name: parser.get(SECTION, name, fallback=None)
+
+
+def _configuration() -> configparser.ConfigParser:
     parser = configparser.ConfigParser(interpolation=None, strict=False)
     path = os.environ.get("AIRFLOW_CONFIG") or airflow_home() / "airflow.cfg"
     try:
         parser.read(path)
     except (configparser.Error, UnicodeDecodeError) as exc:
         raise SettingsError(f"{path} cannot be read: {exc}") from exc
-    return lambda name: parser.get(SECTION, name, fallback=None)
+    return parser
 
 
 def child_environment(package_parent: str) -> dict[str, str]:

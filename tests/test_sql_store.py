@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import create_engine, text
 
 from airflow_de_agent.adapters.sql_store import SqlStore
-from airflow_de_agent.core.errors import StoreError
+from airflow_de_agent.core.errors import SettingsError, StoreError
 from tests import airflow_host, store_contract
 from tests.incident_contract import IncidentContract
 from tests.store_contract import NOW, StoreContract
@@ -63,10 +63,16 @@ def test_what_has_expired_is_deleted_bit_by_bit(tmp_path: Path, postgres: str, k
 
 
 @pytest.mark.parametrize(
-    "url", ["nonsense", "postgresql://etl:hunter2secret@127.0.0.1:1/x", "sqlite:////proc/none/x.db", "mongodb://x"]
+    ("url", "error"),
+    [
+        ("nonsense", SettingsError),
+        ("postgresql://etl:hunter2secret@127.0.0.1:1/x", StoreError),
+        ("sqlite:////proc/none/x.db", StoreError),
+        ("mongodb://etl:hunter2secret@x", SettingsError),
+    ],
 )
-def test_a_store_that_cannot_be_used_says_so_without_its_password(url: str) -> None:
-    """Whatever is wrong with the URL or the database is one error of ours."""
-    with pytest.raises(StoreError) as caught:
+def test_a_store_that_cannot_be_used_says_so_without_its_password(url: str, error: type[Exception]) -> None:
+    """A URL of no store is a wrong setting, a database that does not answer is not."""
+    with pytest.raises(error) as caught:
         SqlStore(url)
     assert "hunter2secret" not in str(caught.value)

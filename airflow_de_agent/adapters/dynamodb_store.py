@@ -68,8 +68,9 @@ class DynamoDBStore(DynamoDBIncidents, DynamoDBMemory):
             SettingsError: the URL has another form.
         """
         parts = urlsplit(url)
-        region = parse_qs(parts.query).get("region", [""])[0]
-        if parts.scheme != "dynamodb" or not parts.netloc or parts.path not in ("", "/"):
+        query = parse_qs(parts.query, keep_blank_values=True)
+        region = query.pop("region", [None])[0]  # without one, boto3 looks for it
+        if parts.scheme != "dynamodb" or not parts.netloc or parts.path not in ("", "/") or query or region == "":
             raise SettingsError(f"store_url = {url!r}: must be dynamodb://TABLE?region=REGION")
         clients = clients or Clients({"region_name": region} if region else {})
         try:

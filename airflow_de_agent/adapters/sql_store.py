@@ -33,6 +33,7 @@ class SqlStore:
     `clock` gives Unix time, for the expiry of counters and texts alone.
 
     Raises:
+        SettingsError: the URL is of no such database.
         StoreError: on every call, when the database cannot be reached or refuses.
     """
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from airflow_de_agent.core.errors import StoreError
+from airflow_de_agent.core.errors import SettingsError
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Engine
@@ -17,7 +17,7 @@ def open_engine(url: str) -> Engine:
     An engine with the execution option ``de_agent_write`` takes SQLite's lock when a transaction begins.
 
     Raises:
-        StoreError: it is no URL, or of a database that is neither SQLite nor PostgreSQL.
+        SettingsError: it is no URL, or of a database that is neither SQLite nor PostgreSQL.
     """
     from sqlalchemy import create_engine, event
     from sqlalchemy.engine import make_url
@@ -26,9 +26,11 @@ def open_engine(url: str) -> Engine:
     try:
         parsed = make_url(url)
     except (ArgumentError, ValueError):  # a port that is no number is a ValueError
-        raise StoreError("store_url is not a SQLAlchemy URL, such as postgresql://user@host/database") from None
+        raise SettingsError("store_url is not a SQLAlchemy URL, such as postgresql://user@host/database") from None
     if parsed.get_backend_name() not in ("sqlite", "postgresql"):
-        raise StoreError(f"store_url names {parsed.get_backend_name()}; it may be SQLite or PostgreSQL")
+        raise SettingsError(
+            f"store_url names {parsed.get_backend_name()}; it may be SQLite, PostgreSQL or dynamodb://TABLE"
+        )
     if parsed.get_backend_name() != "sqlite":
         # libpq waits minutes for a host that does not answer, and the first message with it
         patience = {"connect_timeout": 5} if parsed.get_driver_name().startswith("psycopg") else {}

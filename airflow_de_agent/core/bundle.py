@@ -41,7 +41,7 @@ class Bundle:
         Raises:
             ValueError: it is no bundle, or of a newer format.
         """
-        if values.get("format") != _FORMAT:
+        if not isinstance(values, Mapping) or values.get("format") != _FORMAT:
             raise ValueError(f"not a bundle of format {_FORMAT}")
         try:
             evidence = tuple(_evidence(item) for item in values["evidence"])

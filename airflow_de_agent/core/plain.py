@@ -77,9 +77,8 @@ def plain(record: Record, incident: Incident | None = None) -> str:
     diagnosis, failure = record.diagnosis, record.failure
     lines = [
         _plain_headline(record, incident),
-        _plain_verdict(diagnosis),
-        f"Run {run_shown(failure.key.run_id)}, try {failure.key.try_number}; answered after {diagnosis.seconds:.1f} s "
-        f"by {diagnosis.engine}, confidence {diagnosis.confidence:.0%}. Diagnosis {record.id}",
+        _plain_verdict(record),
+        _plain_answered(record),
     ]
     lines += [
         f"Proof ({q.source}{f' line {q.line}' if q.line is not None else ''}): {_one_line(q.quote)}"
@@ -107,10 +106,23 @@ def _plain_headline(record: Record, incident: Incident | None) -> str:
     return f"{verdict(record.diagnosis).word}: {label}{others(incident)} failed: {cause}"
 
 
-def _plain_verdict(diagnosis: Diagnosis) -> str:
+def _plain_verdict(record: Record) -> str:
+    diagnosis, own = record.diagnosis, record.failure.key.task_id
     why = f" ({_one_line(diagnosis.rerun_is_safe_why)})" if diagnosis.rerun_is_safe_why else ""
-    task = f"; the cause lies in task {diagnosis.root_cause_task}" if diagnosis.root_cause_task else ""
+    elsewhere = diagnosis.root_cause_task not in ("", own)
+    task = f"; the cause lies in task {diagnosis.root_cause_task}" if elsewhere else ""
     return f"{kind(diagnosis)}; {rerun_told(diagnosis)}{why}{task}"
+
+
+def _plain_answered(record: Record) -> str:
+    """Which try, who answered, how sure; the id only where `show` would find it."""
+    key, diagnosis = record.failure.key, record.diagnosis
+    which = f"Run {run_shown(key.run_id)}, try {key.try_number}" if key.run_id else f"Try {key.try_number}"
+    stored = f" Diagnosis {record.id}" if record.diagnosed_at else ""
+    return (
+        f"{which}; answered after {diagnosis.seconds:.1f} s by {diagnosis.engine}, "
+        f"confidence {diagnosis.confidence:.0%}.{stored}"
+    )
 
 
 def duration(seconds: float) -> str:
