@@ -7,7 +7,6 @@ costs Python work once, however often it is repeated.
 
 from __future__ import annotations
 
-import re
 from bisect import bisect_right
 from collections import Counter, deque
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,96 +14,12 @@ from itertools import accumulate
 from typing import NamedTuple
 
 from airflow_de_agent.core.log_blocks import VARYING, blocks
+from airflow_de_agent.core.log_window import REACH_ON, Window
+from airflow_de_agent.core.log_words import FEW_WORDS, STRONG_WORDS, WEAK_WORDS, positions
 
 SMALL_LOG_BYTES = 256 * 1024
 SMALL_LOG_LINES = 10_000
 
-
-# Lower case; a line that holds one of them may carry the cause.
-STRONG_WORDS: tuple[bytes, ...] = (
-    b"error",
-    b"exception",
-    b"traceback",
-    b"fail",
-    b"fatal",
-    b"critical",
-    b"warn",
-    b"denied",
-    b"caused by",
-    b"killed",
-    b"timed out",
-    b"timeout",
-    b"not found",
-    b"unable",
-    b"refused",
-)
-_FEW_WORDS = (b"error", b"exception", b"traceback", b"fail", b"fatal")
-WEAK_WORDS: tuple[bytes, ...] = (
-    b"no such",
-    b"cannot",
-    b"can't",
-    b"could not",
-    b"couldn't",
-    b"abort",
-    b"sigterm",
-    b"sigkill",
-    b"signal",
-    b"out of memory",
-    b"invalid",
-    b"expired",
-    b"exceed",
-    b"quota",
-    b"throttl",
-    b"missing",
-    b"unknown",
-    b"undefined",
-    b"forbidden",
-    b"unauthori",
-    b"not authori",
-    b"not permitted",
-    b"no space",
-    b"violat",
-    b"deadlock",
-    b"reject",
-    b"terminat",
-    b" lost",
-    b"exit code",
-    b"return code",
-    b"non-zero",
-    b"panic",
-    b"segmentation",
-    b"unreachable",
-    b"reset by",
-    b"rollback",
-    b"rolled back",
-    b"conflict",
-    b"mismatch",
-    b"duplicate",
-    b"does not",
-    b"doesn't",
-    b"is not",
-    b"isn't",
-    b"overflow",
-    b"truncat",
-    b"evict",
-    b"unavailable",
-    b"externally set",
-    b"too many",
-    b"too long",
-    b"too large",
-    b"unexpected",
-    b"mandatory",
-    b"not exist",
-    b"cancel",
-    b"skipp",
-    b"retry",
-    b"retries",
-    b"giving up",
-    b"incorrect",
-    b"unrecognized",
-    b"unsupported",
-    b"no module",
-)
 # Bytes of lines of new templates that get the long lists; beyond them a log of random text would cost too much.
 _WEAK_LIMIT = 2 * 2**20
 _STRONG_LIMIT = 4 * 2**20
@@ -115,19 +30,12 @@ _FIRST_OF_A_KIND = 6
 _ENOUGH = 5000  # a loud line that comes so often is noise; its last occurrence is no longer looked for
 _TAIL_LINES = 150
 _QUIET_LINES = 250
-_CONTEXT = 3
-_REACH_BACK = 150
-_REACH_ON = 300
 _HITS = 200
 _FEW_HITS = 4  # once there is no room left for the first ones
 # After so many blocks of almost only new lines counting templates no longer pays; it is tried again ever more seldom.
 _FLOOD = 6
 _MOST_SKIPS = 128
 _SHORT = 12  # bytes a line: such blocks hold so many lines that they are taken for a flood as well
-
-_RECORD = re.compile(rb"\{|\[?\d{4}-\d\d-\d\d[T ]\d\d:\d\d|\*\*\* ")
-_BODY = re.compile(rb"\[[^\]\n]{10,40}\] \{+[^}\n]{1,200}\}+ [A-Z]+ - ")
-_INDENTED_EVENT = re.compile(rb'"event":\s?"(?:\s|\\t|Caused by|The above exc|During handling|")')
 
 
 class Scan(NamedTuple):
@@ -250,7 +158,7 @@ class _Scanner:
 
     def _skim(self, block: bytes) -> int:
         """Look for the loudest words only: in a flood of ever new lines."""
-        found = self._places(block.lower(), _FEW_WORDS)
+        found = self._places(block.lower(), FEW_WORDS)
         # the rare ones last: of a line that holds words of both kinds they decide
         starts = {block.rfind(b"\n", 0, at) + 1: rare for rare in (False, True) for at in found if found[at] is rare}
         if starts or self._open:
@@ -270,7 +178,7 @@ class _Scanner:
         most = _FEW_HITS if self._first_loud.full else _HITS // 2 + 1
         places: dict[int, bool] = {}
         for word in words:
-            found = _positions(text, word, most)
+            found = positions(text, word, most)
             self._hits[word] += len(found)
             rare = self._hits[word] <= _HITS
             places.update((at, rare or places.get(at, False)) for at in found)
@@ -291,9 +199,9 @@ class _Scanner:
         kept.update(zip(range(self._total - len(tail) + 1, self._total + 1), tail, strict=True))
         return Scan(sorted(kept.items()), self._total, self._counts)
 
-    def _window(self, block: bytes) -> _Window:
+    def _window(self, block: bytes) -> Window:
         """The lines of a block; what the block before left open is continued."""
-        window = _Window(self._before.split(b"\n") if self._before else [], block.split(b"\n"), self._total)
+        window = Window(self._before.split(b"\n") if self._before else [], block.split(b"\n"), self._total)
         if self._open:
             self._open = False
             self._keep(window, 0, window.reach_on(-1))
@@ -320,7 +228,7 @@ class _Scanner:
         for key, found in _occurrences(keys, known).items():
             self._repeat(window, hash(key), found)
 
-    def _keep_quiet(self, window: _Window, found: list[int], weak: set[int]) -> None:
+    def _keep_quiet(self, window: Window, found: list[int], weak: set[int]) -> None:
         """Of new lines that tell little, the first of the log and the last."""
         for i in found[:_QUIET_LINES]:
             if not self._first_quiet.add(window.numbered(i, i + 1)):
@@ -330,7 +238,7 @@ class _Scanner:
         first = window.start + 1
         self._last_quiet.add([(first + i, window.lines[i]) for i in found[-_QUIET_LINES:]])
 
-    def _repeat(self, window: _Window, key: int, found: list[int]) -> None:
+    def _repeat(self, window: Window, key: int, found: list[int]) -> None:
         """Keep the first few lines of a loud template, and its last."""
         more = max(0, _FIRST_OF_A_KIND - self._loud[key])
         for i in found[:more]:
@@ -339,11 +247,11 @@ class _Scanner:
             self._last[key] = (window.start + found[-1] + 1, window.lines[found[-1]])
         self._loud[key] += len(found)
 
-    def _keep(self, window: _Window, start: int, end: int, *, rare: bool = False) -> None:
+    def _keep(self, window: Window, start: int, end: int, *, rare: bool = False) -> None:
         run = window.numbered(start, end)
         if not (rare and self._rare.add(run)) and not self._first_loud.add(run):
             self._last_loud.add(run)
-        self._open = self._open or (end >= len(window.lines) and end - start < _REACH_ON)
+        self._open = self._open or (end >= len(window.lines) and end - start < REACH_ON)
 
     def _loud_among(self, lines: list[bytes]) -> tuple[set[int], set[int], set[int]]:
         """Indexes of the lines that hold a strong word seldom seen so far, any strong word, or a weak one only."""
@@ -355,7 +263,7 @@ class _Scanner:
         starts = list(accumulate((len(line) + 1 for line in lines), initial=0))
         self._strong_bytes += len(text)
         flooded = self._flood >= _FLOOD or self._strong_bytes >= _STRONG_LIMIT
-        for at, is_rare in self._places(text, _FEW_WORDS if flooded else STRONG_WORDS).items():
+        for at, is_rare in self._places(text, FEW_WORDS if flooded else STRONG_WORDS).items():
             (rare if is_rare else strong).add(bisect_right(starts, at) - 1)
         weak = set() if flooded else self._weak_among(text, starts)
         return rare, strong - rare, weak - strong - rare
@@ -368,7 +276,7 @@ class _Scanner:
         if self._weak_bytes >= _WEAK_LIMIT:
             return set()
         starts = [start - starts[first] for start in starts[first:]]
-        found = (at for word in WEAK_WORDS for at in _positions(text, word, _QUIET_LINES))
+        found = (at for word in WEAK_WORDS for at in positions(text, word, _QUIET_LINES))
         return {first + bisect_right(starts, at) - 1 for at in found}
 
     def _forget(self) -> None:
@@ -378,57 +286,6 @@ class _Scanner:
         if len(self._loud) > _TEMPLATES // 4:
             self._loud.clear()
             self._last.clear()
-
-
-class _Window:
-    """The lines of a block and those just before it, by their index in the block (negative: before)."""
-
-    def __init__(self, before: list[bytes], lines: list[bytes], start: int) -> None:
-        self.lines = lines
-        self.start = start
-        self._before = before
-
-    def line(self, i: int) -> bytes:
-        return self.lines[i] if i >= 0 else self._before[i]
-
-    def numbered(self, start: int, end: int) -> list[tuple[int, bytes]]:
-        if start >= 0:
-            return list(enumerate(self.lines[start:end], self.start + start + 1))
-        start = max(start, -len(self._before))
-        return [(self.start + i + 1, self.line(i)) for i in range(start, min(end, len(self.lines)))]
-
-    def span(self, i: int) -> tuple[int, int]:
-        """The record around a line, a little context before it, and the traceback that follows."""
-        start = self.reach_back(i)
-        return max(start - _CONTEXT, -len(self._before)), self.reach_on(i)
-
-    def reach_back(self, i: int) -> int:
-        lowest = max(i - _REACH_BACK, -len(self._before))
-        for j in range(i, lowest - 1, -1):
-            if _RECORD.match(self.line(j)):
-                return j
-        return max(i - _CONTEXT, lowest)
-
-    def reach_on(self, i: int) -> int:
-        """The index after the last line that continues the record (or the printed traceback) of line i."""
-        headed = i < 0 or bool(_RECORD.match(self.line(i)))
-        end = min(i + _REACH_ON, len(self.lines))
-        extra = 2
-        for j in range(i + 1, end):
-            if not _continues(self.lines[j], headed):
-                extra -= 1
-                if extra == 0:
-                    return j
-        return end
-
-
-def _continues(line: bytes, headed: bool) -> bool:
-    if line.startswith(b"{"):
-        return bool(_INDENTED_EVENT.search(line))
-    if _RECORD.match(line):
-        match = _BODY.match(line)
-        return match is not None and line[match.end() : match.end() + 1] in (b"", b" ", b"\t")
-    return headed or not line or line[:1].isspace()
 
 
 def _first_positions(keys: list[bytes], fresh: list[bytes]) -> list[int]:
@@ -448,26 +305,6 @@ def _occurrences(keys: list[bytes], known: set[bytes]) -> dict[bytes, list[int]]
         for i, key in enumerate(keys):
             if key in known:
                 found.setdefault(key, []).append(i)
-    return found
-
-
-def _positions(text: bytes, word: bytes, most: int) -> list[int]:
-    """Where lines hold a word, one place a line: the first `most` and the last `most` of them."""
-    found: list[int] = []
-    at = text.find(word)
-    while at >= 0 and len(found) < most:
-        found.append(at)
-        end = text.find(b"\n", at)
-        at = text.find(word, end) if end >= 0 else -1
-    reached, stop = at, len(text)
-    for _ in range(most if at >= 0 else 0):
-        at = text.rfind(word, reached, stop)
-        if at < 0:
-            break
-        found.append(at)
-        stop = text.rfind(b"\n", reached, at)
-        if stop < 0:
-            break
     return found
 
 
