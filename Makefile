@@ -55,9 +55,9 @@ eval: .venv/dev/.done
 		--min-right 0.96 --min-strict 0.90 --min-key-line 0.99 --min-key-line-small 0.97 \
 		--max-wrong-answered 0.03 --max-wrong-sure 0.01 --max-injection-hits 0 --max-secret-leaks 0
 
-# The companion Lambda over HTTP on this machine.
+# The companion Lambda over HTTP on this machine; PORT=… takes another port.
 lambda-local: .venv/dev/.done
-	.venv/dev/bin/python -m deployment.local_lambda --port 3000
+	.venv/dev/bin/python -m deployment.local_lambda --port $(or $(PORT),3000)
 
 # The same with the real model; needs GEMINI_API_KEY.
 eval-live: .venv/dev/.done

@@ -172,6 +172,13 @@ def main() -> None:
 
         return lambda_handler.handler(event, context)
 
+    try:
+        _serve(handler, port)
+    except OSError as exc:
+        raise SystemExit(f"port {port} cannot be used ({exc.strerror}): take another with --port") from None
+
+
+def _serve(handler: Callable[[dict[str, Any], Any], Any], port: int) -> None:
     with tempfile.TemporaryDirectory() as directory, serving(handler, port) as function:
         for name, value in sample_environment(function.url, directory).items():
             os.environ.setdefault(name, value)

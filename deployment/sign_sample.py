@@ -50,17 +50,25 @@ def sample(text: str = "", channel: str = "", event_id: str = "", now: float | N
 def _secret() -> str:
     if "SLACK_SIGNING_SECRET" in os.environ:
         return os.environ["SLACK_SIGNING_SECRET"]
-    import boto3
+    try:
+        import boto3
 
-    answer = boto3.client("secretsmanager").get_secret_value(SecretId="de-agent/slack")
-    return str(json.loads(answer["SecretString"])["signing_secret"])
+        answer = boto3.client("secretsmanager").get_secret_value(SecretId="de-agent/slack")
+        return str(json.loads(answer["SecretString"])["signing_secret"])
+    except Exception as exc:  # noqa: BLE001 - whatever AWS, its SDK or the secret lacks, the cure is the same
+        why = f"{type(exc).__name__}: {exc}".splitlines()[0]
+        raise SystemExit(
+            f"no signing secret: set SLACK_SIGNING_SECRET, or give AWS credentials and a region with which "
+            f"de-agent/slack can be read ({why})"
+        ) from None
 
 
 def main() -> None:
     """Print the signed event."""
     parser = argparse.ArgumentParser(description="Sign the sample event afresh.")
-    for name in ("text", "channel", "event-id"):
-        parser.add_argument(f"--{name}", default="")
+    parser.add_argument("--text", default="", help="what is said; default: why did sales_etl fail?")
+    parser.add_argument("--channel", default="", metavar="ID", help="where it is said")
+    parser.add_argument("--event-id", default="", metavar="ID", help="which event it is; default: a new one")
     given = parser.parse_args()
     event = sample(given.text, given.channel, given.event_id)
     json.dump(signed(event, _secret(), time.time()), sys.stdout, indent=1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import socket
 import subprocess
 import sys
 import time
@@ -297,3 +298,22 @@ def test_the_sample_is_signed_afresh() -> None:
     bodies = [json.loads(event["body"]) for event in (first, second)]
     assert bodies[0]["event_id"] != bodies[1]["event_id"]
     assert mention.parse(bodies[0]["event"]["text"]).dag_id == "sales_etl"
+
+
+def test_without_a_signing_secret_one_line_says_where_it_is_looked_for() -> None:
+    """No traceback of an SDK, and nothing on standard output that could be taken for an event."""
+    done = subprocess.run(
+        [sys.executable, str(DEPLOYMENT / "sign_sample.py")], env={"PATH": ""}, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
+    assert "SLACK_SIGNING_SECRET" in done.stderr and "de-agent/slack" in done.stderr
+
+
+def test_a_port_that_is_taken_is_told() -> None:
+    """The local function says which option helps."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        command = [sys.executable, "-m", "deployment.local_lambda", "--port", port]
+        done = subprocess.run(command, cwd=DEPLOYMENT.parent, capture_output=True, text=True, timeout=30)
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert f"port {port}" in done.stderr and "--port" in done.stderr
