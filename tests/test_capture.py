@@ -196,6 +196,18 @@ assert failure.key.try_number == 1, "it failed before its first try began"
     run(python, script, tmp_path)
 
 
+def test_a_run_that_is_tried_by_hand_makes_no_noise(tmp_path: Path) -> None:
+    """`airflow dags test` of Airflow 3 has no supervisor to ask for the run's states; its tasks have told already."""
+    script = """
+from types import SimpleNamespace
+from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
+from airflow_de_agent.airflow.run_state import failures_of_run
+ti = SimpleNamespace(get_task_states=RuntimeTaskInstance.get_task_states)
+assert failures_of_run({"dag": SimpleNamespace(dag_id="d", task_dict={}), "run_id": "r", "ti": ti}) is None
+"""
+    run(ROOT / ".venv" / "airflow3" / "bin" / "python", script, tmp_path)
+
+
 def test_an_unwritable_spool_costs_one_line(python: Path, tmp_path: Path) -> None:
     """The task's log gets one clear line and nothing else happens."""
     (tmp_path / "blocked").write_text("a file where the spool should be")
