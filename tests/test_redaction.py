@@ -143,6 +143,7 @@ IN_CONTEXT = {
     "no digit after a colon": ("Login: ftp, Password: {}, extra: x", MIXED),
     "prose": ("Using password {} for etl", MIXED),
     "prose of Airflow": ("Password for user 'admin': {}", MIXED),
+    "prose of a reset": ("Reset password for user 'admin': {}", MIXED),
     "prose with a verb": ("The password is {}", MIXED),
     "netrc": ("machine h login etl password {}", MIXED),
     "table": ("| password      | {} |", MIXED),
@@ -165,6 +166,18 @@ IN_CONTEXT = {
     "connect by position": ("psycopg.connect('db', 'etl', '{}')", PLAIN),
     "echo to a client": ("echo {} | docker login --password-stdin", PLAIN + "f4ke"),
     "key in a query": ("geocode/json?address=x&key={}", chars(39)),
+    "SQL Server": ("CREATE LOGIN etl WITH PASSWORD = N'{}'", PLAIN),
+    "set password": ("SET PASSWORD FOR 'etl'@'%' = '{}'", PLAIN),
+    "pair of Spark": ("(spark.hadoop.fs.s3a.secret.key,{})", SECRET_KEY),
+    "key in prose": ("api key = {}", HEX32),
+    "prose of Airflow's CLI": ("Added variable secret_key with value {}", chars(32)),
+    "dots as a table": ('HikariConfig - password......................"{}"', MIXED),
+    "plan of Terraform": ('~ password = "{}" -> "x{}"'.replace("x{}", "new" + PLAIN), PLAIN),
+    "Vault": ("vault write auth/approle/login secret_id={}", "-".join(chars(n, HEX) for n in (8, 4, 4, 4, 12))),
+    "lftp": ("lftp -u etl,{} sftp://h", PLAIN),
+    "mc": ("mc alias set lake http://minio:9000 etl {}", PLAIN),
+    "oracle with its port": ("source etl/{}@ora-scan:1521/SVC", PLAIN),
+    "JWT in base64": ("got {} back", base64.b64encode(JWT.encode()).decode()),
     "slack webhook without its host": ("url: /services/{}", "T012345/B345678/" + chars(24)),
 }
 
@@ -199,6 +212,10 @@ Running <TaskInstance: rotate_secrets.rotate_password manual__2026-11-22T00:00:0
 conn = f"Driver=x;UID={user};PWD={password}" with logits pw=2.31 npw: 4
 dsn /@//ora-prod:1521/ERP and etl/***@//ora-prod:1521/ERP; see https://example.com/a/b@//c
 auth_type=oauth2 authenticator='snowflake' grant_type=client_credentials token_url=https://h/oauth2/token
+mysql -h db -u root -p raw_2026; docker login -u etl --password-stdin registry.acme.io; curl -u "$USER:$PASSWORD" https://h
+credentialsId: 'f4aeb6bc-2a25-458a-8111-9be9e502c0e7' passwordField=col_2026 (t.token,column_2) and secret_id: prod/dwh2
+storage key: raw/2026/a1.csv; API key rotation of 2026 done; Checking password.......... FAILED; etl/***@ora:1521/SVC
+user etl@ora-scan:1521/SVC and https://h/x1y2z3/a@ora-scan:1521; SET PASSWORD FOR 'etl'@'%' = PASSWORD(?)
 User "etl" has no PRIVATE KEY set; PASSWORD DISABLE; password=${DB_PASSWORD} token={{ var.value.token }} $TOKEN
 """.splitlines()
 

@@ -29,6 +29,12 @@ VALUE_KEY = (
     r"\\{0,7}[\"']?\w{0,12}[Vv]alue\\{0,7}[\"']?[ \t]{0,2}[:=][ \t]{0,2}|</\w{1,20}>\s{0,40}<[Vv]alue>"
 )
 NEXT_LINE = r"(?:[|>][+-]?|\\)?[ \t]{0,8}\r?\n[ \t]{1,40}"  # before a value that stands in the next line
+SET_FOR = (  # SET PASSWORD FOR 'etl'@'%' = 'x'
+    r"(?i:for [^\s\"'`=]{0,60}(?:[\"'`][^\"'`\n]{0,60}[\"'`]@?){0,2} ?(?:=|to) ?(?:\w{1,20}\()?)"
+    r"[\"'](?P<v>[^\"'\n]{1,200})"
+)
+# Vault's secret_id is a secret itself, and not the name of one.
+ROLE_SECRET = r"[_-][Ii][Dd][\\\"'\s:=]{1,8}[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 SAYING = ("is", "is:", "was", "was:", "to:")  # words between a name and its value in prose
 CODES = r"(?:\x1b\[[\d;]{0,16}m|\0){1,4}"  # of a terminal, within an assignment
 # By what a value starts with. Quotes may never close: the text was cut.
@@ -43,6 +49,30 @@ BARE = r"(?P<v>(?:[^\s\"'`,;&<>\\|=:]{1,4096}|[=:])(?:(?:[=:]|&(?![\w.%-]{1,40}=
 
 def named_span(text: str, at: int, word: str) -> tuple[int, int, str] | None:
     """(start, end, kind) of the value assigned to the name around `word`; a bare one that is no secret has no kind."""
+    name = _name(text, at, word)
+    if name is None:
+        return None
+    prefix, tail = name
+    end = at + len(word) + len(tail)
+    dotted = tail.endswith("...")  # password..............x
+    prose = text[end : end + 1] == " " and text[end + 1 : end + 2].isalnum() and prefix[:1] != "-"
+    if prose and not dotted and not text.startswith(" string ", end):
+        return _said(text, end, word)
+    found = ("|", False, end) if dotted else _separator(text, end)
+    if found is None or no_value(text, found[2] + len(_quote(text, found[2]))):
+        return None
+    sep, closed, begin = found
+    value = _value(text, begin)
+    if value is None:
+        return None
+    start, stop, quoted = value
+    if _assigns(text, at, prefix, (sep, closed, begin, tail), text[start:stop], quoted):
+        return start, stop, _kind(prefix + word + tail, word)
+    return None if quoted else (start, stop, "")
+
+
+def _name(text: str, at: int, word: str) -> tuple[str, str] | None:
+    """What of a secret-like name stands before and after its word; None if it is another name."""
     end = at + len(word)
     if text[end : end + 1] not in FOLLOWING:
         return None
@@ -50,35 +80,40 @@ def named_span(text: str, at: int, word: str) -> tuple[int, int, str] | None:
     prefix = head[len(head.rstrip(NAME)) :]
     if prefix and head[: -len(prefix)].endswith("\\"):
         prefix = prefix[1:]  # the n of an escaped newline
-    after = _ending(text[end : end + 20])
-    if after is None or not _may_name(prefix, text[at : end + 3]):
+    following = text[end : end + 20]
+    after = _ending(following)
+    if after is None or not _may_name(prefix or head[-7:], text[at : end + 3]):
         return None
-    if after[:1] == " " and after[1:2].isalnum() and prefix[:1] != "-" and not after.startswith(" string "):
-        return _said(text, end + len(text[end : end + 20]) - len(after), word)
     tail = run(text, end, NAME, 41)
-    if tail and (len(tail) > 40 or _about(word, tail)):
+    if not tail or (word == "secret" and tail[1:].lower() == "id" and regex(ROLE_SECRET).match(text, end)):
+        return prefix, tail
+    about = len(tail) > 40 or _about(word, tail, tail[len(following) - len(after) :])
+    return None if about else (prefix, tail)
+
+
+def _value(text: str, at: int) -> tuple[int, int, bool] | None:
+    """(start, end, whether in quotes) of the value that begins there with its quote."""
+    quote = text[at : at + 1]
+    match = regex(QUOTED.get(quote, BARE)).match(text, at)
+    if match is None:
         return None
-    found = _separator(text, end + len(tail))
-    if found is None or no_value(text, found[2] + len(_quote(text, found[2]))):
-        return None
-    sep, closed, begin = found
-    quote = text[begin : begin + 1]
-    value = regex(QUOTED.get(quote, BARE)).match(text, begin)
-    if value is None:
-        return None
-    start, stop = value.span("v")
-    quoted = quote in QUOTED
-    if not quoted:
-        stop = start + len(without_closers(value["v"]))
-    if _assigns(text, at, prefix, (sep, closed, begin, tail), text[start:stop], quoted):
-        return start, stop, _kind(prefix + word + tail, word)
-    return None if quoted else (start, stop, "")
+    start, stop = match.span("v")
+    if quote not in QUOTED:
+        return start, start + len(without_closers(match["v"])), False
+    if text.startswith(' -> "', stop + 1):  # of a plan: the old one and the new one
+        stop = max(stop, text.find('"', stop + 6, stop + 8192))
+    return start, stop, True
 
 
 def _said(text: str, at: int, word: str) -> tuple[int, int, str] | None:
     """The value that prose tells of, if it is none of the words of prose."""
     words = text[at : at + 300].partition("\n")[0].split(" ")[1:12]
-    if words[0] == "for":  # Password for user 'admin': x
+    setting = "set pass" in text[max(0, at - 16) : at].lower() and regex(SET_FOR).match(text, at + 1)
+    if setting:
+        return None if no_value(text, setting.start("v")) else (*setting.span("v"), "password")
+    if words[:2] == ["with", "value"]:
+        words = words[2:]
+    elif words[0] == "for":  # Password for user 'admin': x
         words = words[next((n for n, said in enumerate(words) if said[-1:] == ":" or said in SAYING), 12) :][1:]
     elif words[0] in SAYING:
         words = words[1:]
@@ -110,6 +145,8 @@ def _may_name(prefix: str, word: str) -> bool:
     start = word[:4].lower()
     if start.startswith("key"):
         owner = prefix[-14:].lower()
+        if owner[-1:] == " ":  # in prose
+            return owner.endswith(("api ", "access "))
         return (owner[:-1] if owner[-1:] in ("_", ".", "-") else owner).endswith(KEY_OWNERS)
     if start == "pass" and prefix.lower().endswith(PASS_OWNERS):
         return True
@@ -119,15 +156,13 @@ def _may_name(prefix: str, word: str) -> bool:
     return True
 
 
-def _about(word: str, tail: str) -> bool:
-    """Whether the name is only about a secret: token_count, authentication."""
-    lowered = tail.lower()
-    if word == "auth" and not _auth_ending(lowered):
+def _about(word: str, tail: str, rest: str) -> bool:
+    """Whether the name is only about a secret: token_count, authentication. `rest`: the tail without its ending."""
+    if word == "auth" and not _auth_ending(tail.lower()):
         return True
-    parts = lowered.replace("-", "_").replace(".", "_").split("_")
-    if parts[-1] in ABOUT or (parts[-1][:1] == "s" and parts[-1][1:] in ABOUT):
-        return True
-    return tail.endswith(".") or any(part.startswith(("expir", "sexpir")) for part in parts)
+    name = rest.rstrip(".") if rest.endswith("...") else rest
+    parts = name.lower().replace("-", "_").replace(".", "_").split("_")
+    return parts[-1] in ABOUT or name.endswith(".") or any(part.startswith("expir") for part in parts)
 
 
 def _auth_ending(tail: str) -> bool:
@@ -207,7 +242,7 @@ def _value_start(text: str, at: int) -> int:
     call, bracket, rest = text[at : at + 22].partition("(")
     if text.startswith("string(", at) and text.startswith(') "', at + 7 + len(run(text, at + 7, DIGITS, 6))):
         return at + 9 + len(run(text, at + 7, DIGITS, 6))
-    if text[at] in "bBuUrRfF" and text[at + 1 : at + 2] in ('"', "'"):
+    if text[at] in "bBuUrRfFN" and text[at + 1 : at + 2] in ('"', "'"):
         return at + 1
     if bracket and rest[:1] in ('"', "'") and len(call) <= 20 and call.isascii() and call.isalpha():
         return at + len(call) + 1
@@ -246,9 +281,15 @@ def _assigns(text: str, at: int, prefix: str, found: tuple[str, bool, int, str],
     strong = text[at : at + 2].lower() in ("pa", "pw")
     if sep == ">":
         return text[begin + len(value) : begin + len(value) + 80].lstrip("]> \t\r\n").startswith("</")
+    if sep == "," and not quoted:  # (spark.hadoop.fs.s3a.secret.key,x)
+        return (
+            text[at - len(prefix) - 1 : at - len(prefix)] == "("
+            and text.startswith(")", begin + len(value))
+            and token_like(value)
+        )
     if sep == ",":
         pair = closed or text.startswith("{", at - 1)
-        return quoted and pair and (prefix.startswith("-") or odd(value.rstrip(DIGITS)) or (strong and made(value)))
+        return pair and (prefix.startswith("-") or odd(value.rstrip(DIGITS)) or (strong and made(value)))
     if sep in ("|", "│", ":: ", "->") or "\n" in sep:
         return odd(value) or (strong and made(value))
     if sep == "":

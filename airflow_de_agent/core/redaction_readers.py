@@ -14,7 +14,7 @@ from airflow_de_agent.core.redaction_named import named_span
 from airflow_de_agent.core.redaction_private_key import private_key_span
 from airflow_de_agent.core.redaction_search import SHORT, hits
 from airflow_de_agent.core.redaction_table import NAMES, SHAPES, SHORT_NAMES, Shape, Span, regex
-from airflow_de_agent.core.redaction_values import WORD, no_value
+from airflow_de_agent.core.redaction_values import NAME, WORD, no_value
 
 NEEDED_WITHIN = 600  # characters
 HEX = "0123456789abcdefABCDEF"
@@ -92,6 +92,8 @@ def _shape_span(text: str, at: int, *, literal: str, shape: Shape) -> Span | Non
     body = at + len(literal)
     if shape.word and _within_word(text, at):
         return None
+    if shape.then and text[body : body + 1] not in shape.then:
+        return None
     if shape.needs and text.find(shape.needs, body, body + NEEDED_WITHIN) < 0:
         return None
     match = regex(shape.pattern).match(text, body)
@@ -135,6 +137,13 @@ def _easy_connect_span(text: str, at: int) -> Span | None:
     return None if "[REDACTED:" in value or no_value(text, start) else (start, at, "password")
 
 
+def _listener_span(text: str, at: int) -> Span | None:
+    """The same as user/password@host:1521/service: what stands before the @."""
+    host = text[max(0, at - 120) : at].rpartition("@")[2]
+    found = host and not host.strip(NAME) and text[at - len(host) - 1] == "@"
+    return _easy_connect_span(text, at - len(host) - 1) if found else None
+
+
 def _go_address_span(text: str, at: int) -> Span | None:
     """Go's user:password@tcp(host:port)/database: what stands between : and @."""
     user, colon, value = text[max(0, at - 200) : at].rpartition(":")
@@ -147,4 +156,5 @@ PLACES: dict[str, Reader] = {
     "PRIVATE KEY": private_key_span,
     "@//": _easy_connect_span,
     "@tcp(": _go_address_span,
+    ":1521": _listener_span,
 }

@@ -20,7 +20,7 @@ OVERLAP = 32  # more than the longest literal
 ADDRESS = 600  # characters before an @ that may belong to it
 # These matter only before an @, which is rarer than they are; an @ itself is looked for as this one.
 BEFORE_AT = ("://", ":\\/\\/", "thin:", "sqlplus", "sqlldr")
-AT = ("@//", "@tcp(")
+AT = ("@//", "@tcp(", ":1521")
 LITERALS = tuple(dict.fromkeys(literal for shape in SHAPES for literal in shape.literals if literal not in BEFORE_AT))
 LITERALS += (*NAMES, *SHORT_NAMES, "PRIVATE KEY")
 ANY = tuple(map(chr, range(128)))
@@ -141,11 +141,13 @@ def _pattern(rare: set[str], after: Neighbours, before: Neighbours) -> str:
 
     Neighbours that share a character make a group of the pattern, so that few groups are tried in a place.
     """
-    pairs = rare.union(*(group[0] for group in (*after.values(), *before.values())))
+    pairs = rare.union(*(of for of, _ in (*after.values(), *before.values())))
     following = "|".join(f"{_class(beside)}(?<={_class(of)}.)" for of, beside in after.values())
     previous = "|".join(f"(?<={_class(beside)}{_class(of)})" for of, beside in before.values())
-    any_before = set[str]().union(*(beside for _, beside in before.values()))
-    return f"{_class(pairs)}(?:(?={following})|(?<={_class(any_before)}.)(?:{previous})|(?<={_class(rare)}))"
+    # any neighbour at all first: most pairs have none
+    any_after, any_before = (_class(set[str]().union(*(b for _, b in g.values()))) for g in (after, before))
+    alone = f"(?<={_class(rare)})"
+    return f"{_class(pairs)}(?:(?={any_after})(?={following})|(?<={any_before}.)(?:{previous})|{alone})"
 
 
 def _rarest(literal: str) -> Iterator[tuple[str, int]]:

@@ -20,17 +20,26 @@ class Shape:
     `literals`: each is looked for in the text; one in lower case in any case, one with a capital as it is written.
     `pattern`: what follows the literal. Its group `v`, if any, is the secret, otherwise literal and match together.
     `needs`: a character without which, in the next 600, the pattern need not be tried.
+    `then`: characters one of which must follow the literal; without it the pattern is not even compiled.
     `word`: whether the literal must not stand within a word or blob.
     `lead`: how many characters before the literal belong to the secret.
     """
 
-    __slots__ = ("kind", "lead", "literals", "needs", "pattern", "word")
+    __slots__ = ("kind", "lead", "literals", "needs", "pattern", "then", "word")
 
     def __init__(
-        self, kind: str, literals: tuple[str, ...], pattern: str, *, needs: str = "", word: bool = False, lead: int = 0
+        self,
+        kind: str,
+        literals: tuple[str, ...],
+        pattern: str,
+        *,
+        needs: str = "",
+        then: str = "",
+        word: bool = False,
+        lead: int = 0,
     ) -> None:
         self.kind, self.literals, self.pattern = kind, literals, pattern
-        self.needs, self.word, self.lead = needs, word, lead
+        self.needs, self.then, self.word, self.lead = needs, then, word, lead
 
 
 def _words(text: str) -> frozenset[str]:
@@ -108,6 +117,7 @@ SHAPES: tuple[Shape, ...] = (
     Shape("mailgun_key", ("key-",), r"[0-9a-f]{32}" + E, word=True),
     # headers and tickets
     Shape("jwt", ("eyJ",), r"[\w-]{8,300}\.[\w-]{4,8192}(?:\.[\w-]{0,4096}){0,3}", needs=".", word=True),
+    Shape("jwt", ("ZXlK",), r"[A-Za-z0-9+/_-]{40,8192}={0,2}", word=True),  # in base64 once more
     # a digit tells it from "bearer token"
     Shape(
         "bearer_token",
@@ -150,10 +160,13 @@ SHAPES: tuple[Shape, ...] = (
     Shape(
         "token", ("_pat=", "_pat:", "_pat'", '_pat"'), r"[\s\"':=]{0,4}(?P<v>(?=[A-Za-z_.-]{0,200}\d)[\w.-]{20,1000})"
     ),
-    # -p of the clients whose -p is a password
+    # -p of the clients whose -p is a password; after a blank it is the database that mysql asks a password for
+    Shape(
+        "password", ("mysql",), r"[^\n|;]{0,180}?[\s\"']-p[\"']?(?P<v>(?!ort\b)[^\s\"',-][^\s\"',]{0,200})", needs="-"
+    ),
     Shape(
         "password",
-        ("mysql", "mongo", "sshpass", "docker login", "beeline", "az login", "7z "),
+        ("mongo", "sshpass", "docker login", "beeline", "az login", "7z "),
         r"[^\n|;]{0,180}?[\s\"']-p(?!ort\b)[\s\"',]{0,5}(?P<v>(?!\d{1,5}(?!\w))[^\s\"',-][^\s\"',]{0,200})",
         needs="-",
     ),
@@ -171,6 +184,13 @@ SHAPES: tuple[Shape, ...] = (
         r"(?P<v>[^\s\"']{2,200})",
         needs="-",
     ),
+    Shape(
+        "password",
+        ("lftp",),
+        r"[\s\"'][^\n|;]{0,180}?-u[\s\"',]{1,5}[^\s\"',]{1,100},(?P<v>[^\s\"',]{2,200})",
+        needs=",",
+    ),
+    Shape("password", ("mc alias set",), r"(?:\s{1,3}[^\s\"']{1,200}){3}\s{1,3}[\"']?(?P<v>[^\s\"']{4,200})"),
     # sqlplus user/password@name
     Shape(
         "password",
@@ -200,8 +220,9 @@ SHAPES: tuple[Shape, ...] = (
         "password",
         (".connect(", ">connect("),
         r"[\"'][^\"'\n]{1,100}[\"'], ?[\"'][^\"'\n]{1,60}[\"'], ?[\"'](?P<v>[^\"'\n]{1,200})",
+        then="\"'",
     ),
-    Shape("password", (".connect(",), r"[\"'][\w$#.]{1,60}/(?P<v>[^\s/@\"']{1,128})@", needs="@"),
+    Shape("password", (".connect(",), r"[\"'][\w$#.]{1,60}/(?P<v>[^\s/@\"']{1,128})@", needs="@", then="\"'"),
     Shape("authorization", ("ntlm ", "negotiate "), r"(?P<v>(?:TlRM|YII)[A-Za-z0-9+/=]{16,4096})"),
     # .pgpass: host:port:database:user:password
     Shape("password", (":5432:", ":5439:"), r"[^\s:]{1,63}:[^\s:/]{1,63}:(?P<v>[^\s\"']{4,200})"),
@@ -238,7 +259,7 @@ ABOUT = _words(
     size limit budget usage used version ttl policy manager provider providers backend backends field fields column
     columns format endpoint status error errors scope scopes alg algorithm rotation enabled required index method
     methods mode lifetime timeout created updated alias label description region class source hint at
-    change changed date days age history strength prompt"""
+    change changed date days age history strength prompt stdin"""
 )
 SIGNS = (
     *("==>", "==", "=>", "=", ":::=", "::=", ":: ", ":=", "?=", "+=", ".=", ":", ",", "|", "│", "->"),

@@ -11,6 +11,7 @@ NAME = WORD + ".-"
 CODE_NAME = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_."
 ATTRIBUTES = (".password", ".passwd", ".pwd", ".token", ".secret")
 SYMBOLS = tuple("!#$%&*+/@?^~")  # within a value, not after a word
+VARIABLE_ENDS = " \t\r\n\"'`,;)]}"
 OPENERS = {")": "(", "]": "[", "}": "{"}
 
 
@@ -34,8 +35,8 @@ def no_value(text: str, at: int) -> bool:
     if rest[:1] == "/" and text.endswith(("PWD=", "pwd="), 0, at):
         return True  # the working directory
     if rest[:1] == "$":
-        name = rest.split(None, 1)[0][1:]
-        return name.replace("_", "a").isalnum() and len(name) <= 80
+        name = run(rest, 1, WORD, 81)
+        return 0 < len(name) <= 80 and rest[len(name) + 1 :][:1] in VARIABLE_ENDS
     mask = run(rest, 0, "*x•.", 200) if rest[1:2] in "*x•." else ""
     if len(mask) >= 3 and (
         not (rest[len(mask) :][:1].isalnum() or rest[len(mask) :][:1] == "_") or mask[3:].strip("x")
