@@ -167,7 +167,8 @@ class Parts:
         """
         secret = self.secrets.slack()
         if secret is None or not secret.bot_token:
-            cure = "set SLACK_BOT_TOKEN, or make the connection slack_conn_id or the secret de-agent/slack"
+            name = self.settings.slack_conn_id
+            cure = f"set SLACK_BOT_TOKEN, or make the connection {name} or the secret de-agent/slack"
             raise SettingsError(f"there is no Slack token: {cure}")
         from airflow_de_agent.adapters.console import Console
         from airflow_de_agent.adapters.slack_thread import SlackThread

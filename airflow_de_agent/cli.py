@@ -199,8 +199,13 @@ def _drain(arguments: argparse.Namespace, settings: Settings) -> int:
     """Work on the spool in the foreground until it is empty."""
     del arguments
     from airflow_de_agent import drainer
+    from airflow_de_agent.spool import Spool
 
-    return 0 if drainer.drain_foreground(settings) else _failed("a drainer is at work already", 1)
+    if not drainer.drain_foreground(settings):
+        return _failed("a drainer is at work already", 1)
+    waiting = len(Spool(settings.spool_path).pending())
+    print(f"{waiting} entries still wait in {settings.spool_path}" if waiting else "the spool is empty")
+    return 0
 
 
 def _sweep(arguments: argparse.Namespace, settings: Settings) -> int:

@@ -172,7 +172,8 @@ def _store(parts: Parts) -> Iterator[Finding]:
 def _slack(parts: Parts) -> Iterator[Finding]:
     secret = parts.secrets.slack()
     if secret is None or not secret.bot_token:
-        cure = "create the secret de-agent/slack or the connection slack_conn_id, if they shall go to Slack"
+        name = parts.settings.slack_conn_id
+        cure = f"create the secret de-agent/slack or the connection {name}, if they shall go to Slack"
         yield Finding("warning", "slack", "no bot token is known, so diagnoses stand in drainer.log only", cure)
         return
     from slack_sdk import WebClient
@@ -193,7 +194,8 @@ def _slack(parts: Parts) -> Iterator[Finding]:
 def _gemini(parts: Parts) -> Iterator[Finding]:
     target = parts.gemini_target(parts.secrets.gemini())
     if target is None:
-        cure = "create the secret de-agent/gemini or the connection gemini_conn_id, if a model shall be asked"
+        name = parts.settings.gemini_conn_id
+        cure = f"create the secret de-agent/gemini or the connection {name}, if a model shall be asked"
         yield Finding("warning", "gemini", "no API key is known, so the rules answer alone", cure)
         return
     from airflow_de_agent.adapters import gemini

@@ -5,7 +5,12 @@ from __future__ import annotations
 import argparse
 import configparser
 import dataclasses
+import itertools
+import os
 import re
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -55,6 +60,20 @@ def calls(text: str) -> list[tuple[str, list[str]]]:
     found = re.findall(r"\bde-agent ([^`|#\n]*)", "\n".join(code(text)))
     words = [re.sub(r"[,;)]", " ", call).split() for call in found]
     return [(call[0], [word for word in call[1:] if word.startswith("--")]) for call in words if call]
+
+
+def examples(page: Path) -> Iterator[tuple[str, list[str]]]:
+    """Each shown call of `de-agent` (or of python) that this repository alone can answer, with the lines shown."""
+    blocks = (block.splitlines()[1:-1] for block in FENCE.findall(read(page)))
+    for block in blocks:
+        starts = [n for n, line in enumerate(block) if line.startswith("$ ")]
+        for n, end in itertools.pairwise([*starts, len(block)]):
+            if "tests/evals" in block[n] or "DE_AGENT_DRAIN=maybe" in block[n]:
+                yield block[n][2:], [line for line in block[n + 1 : end] if line != "…"]
+
+
+def without_seconds(text: str) -> str:
+    return re.sub(r"answered after [\d.]+ s", "answered", text)
 
 
 def anchors(text: str) -> set[str]:
@@ -152,6 +171,27 @@ def test_the_picture_of_the_slack_message_is_up_to_date() -> None:
     """It shows what it was drawn from; after a change run docs/message_picture.py too, and look at docs/message.png."""
     check_snapshot("picture", [message.blocks for message in message_picture.shown()])
     assert b"PNG" in (ROOT / "docs" / "message.png").read_bytes()[:8]
+
+
+@pytest.mark.parametrize("page", [ROOT / "docs" / "user_guide.md", ROOT / "docs" / "training.md"], ids=page_id)
+def test_an_example_prints_what_the_page_shows(page: Path, tmp_path: Path) -> None:
+    """A reader who types a call sees the lines of the page, in their order; `…` stands for others."""
+    (tmp_path / "tests").symlink_to(ROOT / "tests")
+    rules = re.search(r"^```yaml\n(rules:\n.*?)^```", read(page), re.DOTALL | re.MULTILINE)
+    (tmp_path / "rules.yaml").write_text(rules[1] if rules else "")
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "AIRFLOW_HOME": str(tmp_path)}
+    tried = 0
+    for call, shown in examples(page):
+        typed = call.replace("de-agent ", f"{sys.executable} -m airflow_de_agent.cli ")
+        done = subprocess.run(
+            ["bash", "-c", typed.replace("python -c", f"{sys.executable} -c")],
+            cwd=tmp_path, env=environment, capture_output=True, text=True,
+        )  # fmt: skip
+        printed = iter(without_seconds(done.stdout + done.stderr).splitlines())
+        missing = [line for line in map(without_seconds, shown) if line not in printed]
+        assert missing == [], f"{page.name}: {call}\nprints\n{done.stdout}{done.stderr}"
+        tried += 1
+    assert tried
 
 
 def test_the_glossary_explains_every_category_and_verdict() -> None:
