@@ -62,6 +62,8 @@ SELF_EVIDENT = {
     "stripe_key": "sk" + "_live_" + chars(24),
     "model_api_key": "sk" + "-proj-" + chars(48),
     "model_api_key/anthropic": "sk" + "-ant-api03-" + chars(80),
+    "facebook_token": "EA" + "AM" + chars(160),
+    "token": "nt" + "n_" + chars(46),
     "vault_token": "hv" + "s." + chars(24),
     "dbt_token": "dbt" + "c_" + chars(40),
     "jwt": JWT,

@@ -27,10 +27,10 @@ def secret_spans(text: str) -> Iterator[Span]:
     told: dict[str, tuple[int, int]] = {}  # by literal: the last value it told of, within which it is not tried again
     last: dict[str, _Found] = {}
     for at, literal in hits(text, long=len(text) >= SHORT):
-        if literal in told and told[literal][0] <= at < told[literal][1]:
-            continue
         found = last.get(literal)
         if found and at < found.until and not found.spans and (at - found.at) % found.period == 0:
+            continue
+        if literal in told and told[literal][0] <= at < told[literal][1]:
             continue
         last[literal] = found = _found(text, at, _readers(literal), found)
         for span in found.spans:

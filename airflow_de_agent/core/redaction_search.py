@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from functools import cache
-from itertools import product
+from itertools import chain, product
 
 from airflow_de_agent.core.redaction_table import NAMES, SHAPES, SHORT_NAMES
 
@@ -31,7 +31,7 @@ in er lo py on as es ti -1 en sk al ed st ag te id re li ge ne pa nt am oc /a s/
 cu et ro at th da el ve ac si ut k_ d_ it ch co om s. ng pr ct e. ck _t ss rt sh ba 1/ e_ ri im ur la r. t_
 ts ea ap mo ki be ic od r_ oa tu ub og of _p ke ft is ok ls eb ks so tc p_ a2 s_ 34 ie 41 9. cr 29 pt ql 48
 sq m_ fc 13 pm gi lf pi ld // t- e- :5 54 32 43 39 un /s t" t' t= n_ i_ g_ _l .l ou po w= cm
-ns vi gi ba if 2: 9: nn -p bc
+ns vi gi ba if 2: 9: nn -p bc ry
 """
 LATIN = {0x212A: "k", 0x0130: "i"}  # letters whose lower case is one of ASCII's
 Owners = dict[str, list[tuple[str, int, bool]]]
@@ -40,9 +40,8 @@ Neighbours = dict[str, tuple[set[str], set[str]]]
 
 def hits(text: str, *, long: bool) -> Iterator[tuple[int, str]]:
     """(position, literal) for every literal; those of one literal in ascending order. `long`: see the module."""
-    yield from _pair_hits(text) if long else _plain_hits(text)
-    if "@" in text:
-        yield from _at_hits(text)
+    found = _pair_hits(text) if long else _plain_hits(text)
+    return chain(found, _at_hits(text)) if "@" in text else found
 
 
 def finds(text: str, literal: str) -> Iterator[int]:
@@ -102,8 +101,9 @@ def _pair_hits(text: str) -> Iterator[tuple[int, str]]:
             pair = match.start() * 2
             if first <= pair < last:
                 for literal, offset, lower in owners[match[0]]:
-                    if (lowered if lower else chunk).startswith(literal, pair - offset) and pair >= offset:
-                        yield base + pair - offset, literal
+                    at = pair - offset
+                    if at >= 0 and (lowered if lower else chunk).startswith(literal, at):
+                        yield base + at, literal
 
 
 @cache

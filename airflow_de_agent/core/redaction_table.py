@@ -108,7 +108,14 @@ SHAPES: tuple[Shape, ...] = (
     Shape("age_key", ("AGE-SECRET-KEY-1",), r"[A-Z0-9]{58}"),
     Shape("docker_token", ("dckr_pat_", "dckr_oat_"), r"[\w-]{20,255}", word=True),
     Shape("token", ("shpat_", "shpca_", "shppa_", "shpss_"), r"[0-9a-fA-F]{32}" + E, word=True),
-    Shape("token", ("lin_api_", "dp.pt."), r"[\w-]{20,255}", word=True),
+    # Linear, Doppler, Notion, Grafana, Sentry, Sourcegraph, Heroku, Perplexity
+    Shape(
+        "token",
+        ("lin_api_", "dp.pt.", "ntn_", "glc_", "glsa_", "sntrys_", "sgp_", "HRKU-", "pplx-"),
+        r"(?=[A-Za-z_-]{0,100}\d)[\w+/=-]{20,512}",
+        word=True,
+    ),
+    Shape("facebook_token", ("EAA",), r"[A-Za-z0-9]{80,500}" + E, word=True),
     Shape("token", ("secret_",), r"[A-Za-z0-9]{43}" + E, word=True),  # Notion
     Shape("api_key", ("routing_key", "integration/"), r"[\\\"'\s:=]{0,8}(?P<v>[0-9a-f]{32})" + E),  # PagerDuty
     Shape(
