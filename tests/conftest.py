@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -10,9 +12,12 @@ from tests import airflow_host, slack_server
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A real PostgreSQL; its URI for psycopg2."""
-    with airflow_host.postgres(tmp_path_factory.mktemp("pg")) as uri:
+def postgres() -> Iterator[str]:
+    """A real PostgreSQL; its URI for psycopg2.
+
+    Started by root it runs as a user of its own, whom every new pytest session would lock out of pytest's directory.
+    """
+    with tempfile.TemporaryDirectory(prefix="de-agent-pg-") as directory, airflow_host.postgres(Path(directory)) as uri:
         yield uri
 
 

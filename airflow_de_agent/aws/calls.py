@@ -37,6 +37,7 @@ class CallFailed(DeAgentError):
         self.reason, self.cure, self.code = reason, cure, code
 
 
+_OUT_OF_TIME = ("Hanging", "NoTime")
 _DENIED = re.compile(r"(?:User: (?P<user>\S+) )?is not authorized to perform: (?P<action>[\w-]+:\w+)")
 _DENIED_RESOURCE = re.compile(r"on resource: (arn:\S+)")
 
@@ -70,15 +71,18 @@ class Calls:
             CallFailed: it was refused, or there was no answer in time.
         """
         tried = 0
+        said: _Failure | None = None
         while True:
             tried += 1
             try:
                 return self._once(method, expects, arguments)
             except _Failure as failure:
-                remedy = remedy_of(failure.code)
+                # what the service said at an earlier try tells more than that the time then ran out
+                said = failure if said is None or failure.code not in _OUT_OF_TIME else said
+                remedy = remedy_of(said.code)
                 wait = random.uniform(0, min(4.0, 0.1 * 2**tried))
                 if tried >= remedy.tries or wait >= self.left:
-                    raise self._explained(method, remedy, failure) from failure.__cause__
+                    raise self._explained(method, remedy, said) from said.__cause__
                 time.sleep(wait)
 
     def wait(self, seconds: float) -> bool:
