@@ -134,6 +134,21 @@ def test_a_task_that_only_its_log_names_is_not_blamed_for_itself() -> None:
     assert diagnosis.category is Category.CODE_ERROR
 
 
+@pytest.mark.parametrize(
+    ("exception", "named"),
+    [
+        (("FileNotFoundError", "[Errno 2] No such file or directory: '/data/in/orders.csv'"), "/data/in/orders.csv"),
+        (("FileNotFoundError", "[Errno 2] No such file: /out/settlement.csv"), "/out/settlement.csv"),
+        (("OSError", "[Errno 28] No space left on device: '/mnt/spill/7.tmp'"), "/mnt/spill/7.tmp"),
+        (("ExternalTaskFailedError", "Some of the external tasks ['ingest'] in DAG raw failed."), "task ingest failed"),
+        (("ValueError", "Usecols do not match columns, columns expected but not found: ['net']"), "column net"),
+    ],
+)
+def test_the_cause_names_its_object(exception: tuple[str, str], named: str) -> None:
+    """What is missing, full or failed is named in the sentence, not only in the quoted line."""
+    assert named in rules.diagnose(failed(exception), TaskLog(())).root_cause
+
+
 def test_a_functions_answer_tells_its_own_error() -> None:
     """The error in the answer of a Lambda function is read as what it is, however deep it was printed."""
     payload = r"""{'Payload': '{\"errorMessage\": \"\'customer_id\'\", \"errorType\": \"KeyError\"}'}"""

@@ -735,7 +735,7 @@ SIGNATURES = (
         "missing_dependency",
         93,
         ("runtime.importmoduleerror", "unable to import module"),
-        r"Unable to import module '(?P<module>[\w./-]{1,80})':? ?(?:No module named '?(?P<dependency>[\w.-]{1,80}))?",
+        r"Unable to import module '(?P<module>[\w./-]{1,80})':? ?(?:No module named '?(?P<dependency>[\w.-]{1,80})|(?P<dependency2>lib[\w.+-]{1,60}): cannot open)?",
         "The Lambda package cannot be imported: {dependency|a module of it} is missing.",
         (
             "Add {dependency|the module} to the function's package or layer, built for the function's runtime and architecture.",

@@ -204,7 +204,7 @@ SIGNATURES = (
             "psycopg2.errors.syntaxerror",
             "psycopg.errors.syntaxerror",
         ),
-        r"syntax error at or near \"(?P<near>[^\"\n]{1,60})|syntax error at end of input|syntax error (?:line|at)[^\n]{0,80}|error in your SQL syntax[^\n]{0,120}?near '(?P<near2>[^'\n]{1,60})|Incorrect syntax near[^\n]{0,60}|near \"(?P<near3>[^\"\n]{1,40})\": syntax error|errors\.SyntaxError|Syntax error: [^\n]{1,100}|ORA-009(?:33|36)|SQL compilation error[^\n]{0,30}syntax",
+        r"syntax error at or near \"(?P<near>[^\"\n]{1,60})|syntax error at end of input|syntax error (?:line|at)[^\n]{0,60}? unexpected '(?P<near4>[^'\n]{1,60})|syntax error (?:line|at)[^\n]{0,80}|error in your SQL syntax[^\n]{0,120}?near '(?P<near2>[^'\n]{1,60})|Incorrect syntax near[^\n]{0,60}|near \"(?P<near3>[^\"\n]{1,40})\": syntax error|errors\.SyntaxError|Syntax error: [^\n]{1,60}? got (?:identifier|keyword|[\w ]{0,20}) ?\"?(?P<near5>\w{1,60})|Syntax error: [^\n]{1,100}|ORA-009(?:33|36)|SQL compilation error[^\n]{0,30}syntax",
         "The SQL statement has a syntax error near {near|the place named in the message}.",
         ("Run the rendered SQL by hand; look for an empty template value or a dialect difference.",),
         unless=("bash: ", "shell", "unexpected token", "/bin/sh", "invalid input syntax"),

@@ -57,7 +57,7 @@ SIGNATURES = (
             "out of disk",
         ),
         r"No space left on device(?:: ?'?(?P<path>[^'\n\"]{1,160}))?|Errno 28|ENOSPC|[Dd]isk quota exceeded|Errno 122|not enough (?:free )?(?:disk )?space|disk is full|file ?system full|[Ii]nsufficient disk space|[Oo]ut of disk",
-        "The disk is full: {path|where the task writes}.",
+        "The disk is full[: {path}].",
         (
             "Free space or enlarge the volume; look for temporary and spill files of earlier runs; stream instead of staging.",
         ),
@@ -190,7 +190,7 @@ SIGNATURES = (
             "user-provided path",
             "no such file",
         ),
-        r"user-provided path (?P<path6>[^\n]{1,160}?) does not exist|(?:GET|get|from|retrieve) (?P<path7>/[^\s'\"]{2,160})[^\n]{0,80}No such file|No such file or directory: (?:b?['\"])?(?P<path>[^'\"\n]{1,200})|(?P<path2>[\w=+-]{0,80}[./][\w./=+-]{1,200}): No such file or directory|File (?:b?['\"])?(?P<path3>[^'\"\n]{1,200}?)['\"]? (?:does not exist|not found)|[Ff]ile not found:? ?'?(?P<path4>[^'\n]{1,160})|cannot access '(?P<path5>[^'\n]{1,160})|FileNotFoundError: (?P<path8>(?:/|[A-Za-z]:\\|\w{2,6}://)[^\s'\"]{2,200})|No such file or directory|FileNotFoundError|cannot find the file|\[Errno 2\] No such file",
+        r"user-provided path (?P<path6>[^\n]{1,160}?) does not exist|(?:GET|get|from|retrieve) (?P<path7>/[^\s'\"]{2,160})[^\n]{0,80}No such file|No such file(?: or directory)?: (?:b?['\"])?(?P<path>[^'\"\n]{1,200})|(?P<path2>[\w=+-]{0,80}[./][\w./=+-]{1,200}): No such file or directory|File (?:b?['\"])?(?P<path3>[^'\"\n]{1,200}?)['\"]? (?:does not exist|not found)|[Ff]ile not found:? ?'?(?P<path4>[^'\n]{1,160})|cannot access '(?P<path5>[^'\n]{1,160})|FileNotFoundError: (?P<path8>(?:/|[A-Za-z]:\\|\w{2,6}://)[^\s'\"]{2,200})|No such file or directory|FileNotFoundError|cannot find the file|\[Errno 2\] No such file(?! or directory|:)",
         "{path|A file that the task reads} does not exist.",
         (
             "Look for {path|the file}: is its delivery late, did an earlier step fail to write it (another worker's disk?), or is the path wrong?",
