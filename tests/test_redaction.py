@@ -112,6 +112,7 @@ IN_CONTEXT = {
     "oracle easy connect": ("dsn etl/{}@//ora-prod:1521/ERP", PLAIN),
     "oracle easy connect in quotes": ("connect('etl/{}@//ora-prod:1521/ERP')", PASSWORD),
     "sqlplus": ("sqlplus -S etl/{}@ERP @load.sql", PLAIN),
+    "identified without quotes": ("CREATE USER etl IDENTIFIED BY {}", MIXED),
     "identified with a plugin": ("CREATE USER etl IDENTIFIED WITH mysql_native_password BY '{}'", PLAIN),
     "bearer": ("Authorization: Bearer {}", chars(40)),
     "bearer in a repr": ("{{'Authorization': 'Bearer {}'}}", chars(40)),
@@ -216,6 +217,8 @@ dsn /@//ora-prod:1521/ERP and etl/***@//ora-prod:1521/ERP; see https://example.c
 auth_type=oauth2 authenticator='snowflake' grant_type=client_credentials token_url=https://h/oauth2/token
 mysql -h db -u root -p raw_2026; docker login -u etl --password-stdin registry.acme.io; curl -u "$USER:$PASSWORD" https://h
 credentialsId: 'f4aeb6bc-2a25-458a-8111-9be9e502c0e7' passwordField=col_2026 (t.token,column_2) and secret_id: prod/dwh2
+def f(credentials: ReadOnlyCredentials, continuation_token: logs.ContinuationToken | None) if auth == "DISABLED"
+rows identified by order_id; a table identified by its name
 storage key: raw/2026/a1.csv; API key rotation of 2026 done; Checking password.......... FAILED; etl/***@ora:1521/SVC
 user etl@ora-scan:1521/SVC and https://h/x1y2z3/a@ora-scan:1521; SET PASSWORD FOR 'etl'@'%' = PASSWORD(?)
 User "etl" has no PRIVATE KEY set; PASSWORD DISABLE; password=${DB_PASSWORD} token={{ var.value.token }} $TOKEN

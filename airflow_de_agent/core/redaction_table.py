@@ -47,7 +47,11 @@ def _words(text: str) -> frozenset[str]:
 
 
 E = r"(?![A-Za-z0-9])"
-IDENTIFIED = r"\s{1,5}(?:[Pp](?:assword|ASSWORD)\s{1,5})?(?:\\{0,7}[\"'])?(?P<v>[^\s\"'\\;]{1,200})"
+# BY 'x', or BY x1: without a quote the same words stand in prose
+IDENTIFIED = (
+    r"(?:\s{1,5}[Pp](?:assword|ASSWORD))?(?:\s{1,5}\\{0,7}[\"']|[ \t]{1,5}(?=[^\s\"'\\;]{0,200}[\d!#$%&*+?^~]))"
+    r"(?P<v>[^\s\"'\\;]{1,200})"
+)
 
 SHAPES: tuple[Shape, ...] = (
     # cloud
@@ -281,7 +285,7 @@ SCHEMES = _words(
 NO_VALUES = _words(
     """none null nil true false yes no str string bytes int optional required missing invalid expired empty unset
     default not is was and or the for in must cannot failed basic bearer iam sasl oauth oauth2 password self args kwargs
-    masked hidden redacted filtered disable aws4-hmac-sha256 text via pw pwd passwd"""
+    masked hidden redacted filtered disable disabled enabled aws4-hmac-sha256 text via pw pwd passwd"""
 )
 # … templates, variables, ARNs, placeholders …
 NO_VALUE_STARTS = ("arn:", "${", "%(", "<", "REDACTED", "[REDACTED", "[hidden", "[masked", "['", '["', "[]")
