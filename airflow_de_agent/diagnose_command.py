@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import itertools
 import json
@@ -16,7 +17,7 @@ from airflow_de_agent import bootstrap
 from airflow_de_agent.core import offline, render
 from airflow_de_agent.core.bundle import Bundle
 from airflow_de_agent.core.diagnosis import Diagnosis
-from airflow_de_agent.core.errors import DeAgentError, SettingsError
+from airflow_de_agent.core.errors import DeAgentError, HostError, SettingsError
 from airflow_de_agent.core.evidence import Evidence
 from airflow_de_agent.core.failure import TaskFailure, TaskKey
 from airflow_de_agent.core.incident import Record
@@ -43,7 +44,8 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
     began = time.monotonic()
     parts = bootstrap.Parts(settings)
     bootstrap.read_rules(settings.rules_file)  # a mistake in it is an error here, not a warning
-    failure = _of_file(arguments.log, _key(arguments)) if arguments.log else _of_host(arguments, parts)
+    with contextlib.redirect_stdout(sys.stderr):  # where Airflow logs to, ours is for the answer
+        failure = _of_file(arguments.log, _key(arguments)) if arguments.log else _of_host(arguments, parts)
     given = _evidence(arguments.evidence, Redactor().redact)
     places = None if arguments.log or arguments.offline else parts.places()
     model = None if arguments.offline or arguments.print_prompt else parts.model()
@@ -131,12 +133,16 @@ def _key(arguments: argparse.Namespace) -> TaskKey:
 def _of_host(arguments: argparse.Namespace, parts: bootstrap.Parts) -> TaskFailure:
     """The task instance as Airflow's database has it, else by its ids alone, to be looked up in AWS."""
     key, places = _key(arguments), parts.places()
+    failure = None
     try:
-        from airflow_de_agent.airflow import run_state
+        from airflow_de_agent.airflow import metadata, run_state
 
-        failure = run_state.task_failure(*key[:4], arguments.try_number, source="cli")
+        with metadata.in_words():
+            failure = run_state.task_failure(*key[:4], arguments.try_number, source="cli")
+    except HostError:
+        if places is None:
+            raise
     except ImportError:
-        failure = None
         if places is None:
             raise DeAgentError(
                 "there is neither an Airflow nor AWS access here to look a task instance up; use --log, "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -203,3 +204,17 @@ def test_the_doctor_says_each_thing_once(capsys: pytest.CaptureFixture[str], mon
     _, out, err = said(capsys, "doctor")
     assert "region" in out
     assert err == ""
+
+
+@pytest.mark.airflow
+@pytest.mark.parametrize("major", [2, 3])
+def test_a_database_of_airflow_that_cannot_be_used_is_one_line(major: int, home: Path) -> None:
+    """Where the ids are to be looked up, Airflow's own tables are not there: no traceback, no SQL."""
+    done = subprocess.run(
+        [str(ROOT / ".venv" / f"airflow{major}" / "bin" / "de-agent"), "diagnose", "--offline"]
+        + ["--dag-id", "d", "--run-id", "r", "--task-id", "t"],
+        env={"PATH": os.environ["PATH"], "AIRFLOW_HOME": str(home)}, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.splitlines()[-1].startswith("de-agent: Airflow's database cannot be used: OperationalError")
+    assert "Traceback" not in done.stderr and "SELECT" not in done.stderr

@@ -112,11 +112,21 @@ def _run_date() -> Any:
 
 @contextlib.contextmanager
 def _database() -> Iterator[Any]:
+    with in_words(), session_of_host() as session:
+        yield session
+
+
+@contextlib.contextmanager
+def in_words() -> Iterator[None]:
+    """What goes wrong with Airflow's database within the block, in one line.
+
+    Raises:
+        HostError: the database cannot be used.
+    """
     from sqlalchemy.exc import SQLAlchemyError
 
     try:
-        with session_of_host() as session:
-            yield session
+        yield
     except RuntimeError as exc:
         raise HostError(f"Airflow gives this process no database: {exc}", by_design=compat.has_task_sdk()) from exc
     except SQLAlchemyError as exc:
