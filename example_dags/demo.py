@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import time
 import urllib.error
@@ -134,4 +135,9 @@ def wait_for_interrupt() -> None:
 
 if __name__ == "__main__":
     os.chdir(ROOT)
-    raise SystemExit(main())
+    for number in (signal.SIGINT, signal.SIGTERM):  # also where it was started in the background, or is ended by `kill`
+        signal.signal(number, signal.default_int_handler)
+    try:
+        raise SystemExit(main())
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
