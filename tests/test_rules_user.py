@@ -41,6 +41,12 @@ def test_an_empty_file_gives_no_rows(parsed: object) -> None:
     assert user_rules(parsed) == ()
 
 
+def test_a_value_that_may_be_unknown_needs_no_capture() -> None:
+    """What stands in brackets goes when its value is unknown, and near objects fill in by themselves."""
+    row = GATEWAY | {"pattern": "", "cause": "The gateway is down[ ({reason})]: {object}."}
+    assert user_rules([row])[0].cause == row["cause"]
+
+
 def test_every_mistake_is_named_at_once() -> None:
     """All mistakes of all rules come in one message that names each rule."""
     wrong = [
@@ -49,10 +55,21 @@ def test_every_mistake_is_named_at_once() -> None:
         {"name": "c", "category": "network", "hints": ["x"], "cause": "c", "pattern": "(", "strength": 400},
         {"category": "network"},
         "text",
+        GATEWAY | {"cause": "Gateway {host is down.", "steps": ["Call {team}."]},
     ]
     with pytest.raises(SettingsError) as caught:
         user_rules(wrong)
-    for part in ("weather", "colour", "list of texts", "does not compile", "1 to 100", "hints is missing", "rule 5"):
+    braces = ("a brace is left open", "captures no team", "external_service")
+    for part in (
+        "weather",
+        "colour",
+        "list of texts",
+        "does not compile",
+        "1 to 100",
+        "hints is missing",
+        "rule 5",
+        *braces,
+    ):
         assert part in str(caught.value)
 
 

@@ -17,7 +17,7 @@ ours. Patterns are written by the operator of the installation, who is trusted; 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from airflow_de_agent.core.diagnosis import Category
@@ -27,6 +27,9 @@ from airflow_de_agent.core.signatures.signature import Signature
 USER_STRENGTH = 92
 _TEXTS = ("name", "category", "pattern", "cause", "transience")
 _LISTS = ("hints", "steps", "unless", "needs", "operators", "frames")
+_BARE = re.compile(r"\{(\w{1,40})\}")
+_SEGMENT = re.compile(r"\[[^\]]*\]")  # goes as a whole when its value is unknown
+_FOUND = ("object", "host", "frame", "table", "file", "line", "column")  # filled in from what stands near the match
 _LITERALS = ("hints", "unless", "needs", "operators", "frames")
 
 
@@ -73,15 +76,26 @@ def _texts(value: object) -> bool:
 
 def _wrong_values(label: str, item: Mapping[str, Any]) -> list[str]:
     found = []
-    if item["category"] not in {category.value for category in Category}:
-        found.append(f"{label}: category {item['category']!r} is not one of ours")
+    categories = [category.value for category in Category]
+    if item["category"] not in categories:
+        found.append(f"{label}: category {item['category']!r} is none of {', '.join(categories)}")
     strength = item.get("strength", USER_STRENGTH)
     if isinstance(strength, bool) or not isinstance(strength, int) or not 1 <= strength <= 100:
         found.append(f"{label}: strength must be a number from 1 to 100")
     if item.get("transience", "") not in ("", "permanent", "transient", "unknown"):
         found.append(f"{label}: transience must be permanent, transient or unknown")
     try:
-        re.compile(item.get("pattern", ""))
+        captured = {name.rstrip("0123456789_") for name in re.compile(item.get("pattern", "")).groupindex}
     except re.error as exc:
-        found.append(f"{label}: pattern does not compile: {exc}")
-    return found
+        return [*found, f"{label}: pattern does not compile: {exc}"]
+    return found + [
+        mistake for text in (item["cause"], *item.get("steps", ())) for mistake in _holes(label, text, captured)
+    ]
+
+
+def _holes(label: str, text: str, captured: Collection[str]) -> list[str]:
+    """What would stay empty in a sentence: a brace left open, or a name without words that nothing captures."""
+    if text.count("{") != text.count("}"):
+        return [f"{label}: a brace is left open in {text!r}"]
+    empty = [name for name in _BARE.findall(_SEGMENT.sub("", text)) if name not in captured and name not in _FOUND]
+    return [f"{label}: the pattern captures no {name}; name a group so, or write {{{name}|words}}" for name in empty]
