@@ -734,6 +734,25 @@ STORIES = (
             "ERROR - Server indicated the task shouldn't be running anymore detail={'reason': 'not_running', 'current_state': 'queued'}",
         ),
     ),
+    (
+        "unknown",
+        story(
+            "RuntimeError: sync failed",
+            "ERROR - statsd: [Errno -2] Name or service not known (metrics disabled)",
+            "WARNING - lineage: POST http://marquez:5000/api/v1/lineage: Connection refused, event dropped",
+            "WARNING - permission denied on /outgoing/.snapshots (expected, not ours)",
+        ),
+    ),
+    (
+        "authentication",
+        story("KeyError: 'latest_version'", "WARNING - key lookup failed, falling back to cache: 401 Unauthorized"),
+    ),
+    (
+        "authentication",
+        story(
+            "zipfile.BadZipFile: File is not a zip file", "INFO - <html><head><title>Sign in to your account</title>"
+        ),
+    ),
     ("rate_limit", story("ValueError: expected 30 pages, got 17", "WARNING - page 18: HTTP 429 Too Many Requests")),
 )
 

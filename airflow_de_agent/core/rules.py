@@ -24,7 +24,7 @@ from airflow_de_agent.core.first_failure import earlier_failure
 from airflow_de_agent.core.matching import Match, matches
 from airflow_de_agent.core.signatures import table
 from airflow_de_agent.core.signatures.signature import Signature
-from airflow_de_agent.core.statements import WEIGHTS, Statement, statements
+from airflow_de_agent.core.statements import RECOVERED, WEIGHTS, Statement, statements
 from airflow_de_agent.core.task_log import TaskLog
 
 # Below this score nothing is said with a straight face: the answer is unknown.
@@ -85,7 +85,7 @@ def _explains(match: Match, end: Match, before: Sequence[Statement]) -> bool:
     if match.statement not in before:
         return False
     vague = end.signature.strength < VAGUE or match.signature.name.startswith("http.")
-    if strength >= USUAL and weight >= WEIGHTS["info"] and vague:
+    if strength >= USUAL and weight >= WEIGHTS["warning"] * RECOVERED and vague:
         return True
     return strength >= HINT and weight >= WEIGHTS["warning"] and end.signature.strength < OPEN
 

@@ -29,6 +29,8 @@ WEIGHTS = {
     "echo": 0.2,
 }
 RECOVERED = 0.75
+CURED = 0.7
+BESIDE = 0.35
 EARLIER_ATTEMPT = 0.5
 AFTER_THE_END = 0.45
 LAST_LINES = 15
@@ -133,30 +135,45 @@ _ECHO = re.compile(
     r"|EcsOperator overrides|Using command"
 )
 _TRIED_AGAIN = ("retrying", "will retry", "retry in", "retry after", "retries left", "retried once", "backing off")
+# What was got over, though often badly: what it fell back to may be missing what the end then lacks.
 _RECOVERED = (
     "recovered",
     "succeeded",
     "falling back",
     "fallback",
     "continuing",
-    "ignored",
-    "ignoring",
-    "non-fatal",
-    "best-effort",
-    "best effort",
     "optional",
     "deprecat",
     "futurewarning",
     "previous attempt",
     "earlier attempt",
-    "not critical",
-    "harmless",
-    # what is reported on the side fails no task
+    "ignored",
+    "ignoring",
+)
+# What fails no task: it is reported on the side, or said not to matter.
+_BESIDE = (
     "statsd",
+    "statsclient",
     "telemetry",
     "lineage",
     "push metric",
     "emit metric",
+    "send metric",
+    "metrics are",
+    "notice not posted",
+    "notification",
+    "notifier",
+    "event dropped",
+    "non-fatal",
+    "best-effort",
+    "best effort",
+    "not critical",
+    "harmless",
+    "on purpose",
+    "not ours",
+    "retry succeeded",
+    "picked up java_tool_options",
+    "picked up _java_options",
 )
 _FINAL = ("not retrying", "no retries left", "no more retries", "retries exhausted", "giving up", "will not retry")
 _RETRIED = re.compile(r"\bretry #?\d{1,3} ?(?:of|/|\))")
@@ -179,8 +196,7 @@ def _from_log(log: TaskLog) -> Iterator[Statement]:
         if frame or (was_frame and line.text.startswith("    ")) or _FOLDED_AWAY.match(text):
             continue
         place = _place(text, place)
-        passing = _is_passing(text, line.number in repeated)
-        weight = WEIGHTS[place] * (RECOVERED if passing else 1.0)
+        weight = WEIGHTS[place] * _share(text, line.number in repeated)
         weight *= AFTER_THE_END if ended.is_past(text) and place != "verdict" else 1.0
         weight *= EARLIER_ATTEMPT if line.number < last_start else 1.0
         # the name of the file that logs it says nothing of what it says
@@ -188,13 +204,17 @@ def _from_log(log: TaskLog) -> Iterator[Statement]:
         yield Statement(text[head.end() :].lstrip("- ") if head else text, place, weight, "task_log", line.number)
 
 
-def _is_passing(text: str, repeated: bool) -> bool:
-    """Whether a trouble was got over: it says so, or that it is tried again and does not come again and again."""
+def _share(text: str, repeated: bool) -> float:
+    """How much of its weight a trouble keeps that was got over, as it says or as a retry did not repeat it."""
     lowered = text[:2000].lower()
     if any(word in lowered for word in _FINAL):
-        return False
+        return 1.0
+    if any(word in lowered for word in _BESIDE):
+        return BESIDE
+    if any(word in lowered for word in _RECOVERED):
+        return RECOVERED
     tried = any(word in lowered for word in _TRIED_AGAIN) or _RETRIED.search(lowered) is not None
-    return any(word in lowered for word in _RECOVERED) or (tried and not repeated)
+    return CURED if tried and not repeated else 1.0
 
 
 def _repeated(log: TaskLog) -> set[int]:

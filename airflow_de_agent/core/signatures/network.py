@@ -18,6 +18,20 @@ SIGNATURES = (
         transience="unknown",
     ),
     S(
+        "http.sign_in_page",
+        "authentication",
+        95,
+        (
+            "<title>sign in",
+            "<title>log in",
+            "<title>login",
+            "sign in to your account",
+        ),
+        "",
+        "A sign-in page came instead of the data: the request had no valid session or token.",
+        ("Renew the login, token or sharing link that the request uses; see where it is redirected.",),
+    ),
+    S(
         "http.html_answer",
         "external_service",
         94,
@@ -205,6 +219,7 @@ SIGNATURES = (
             "newconnectionerror",
             "nameresolution",
         ),
+        follows=True,
     ),
     S(
         "tls.certificate",
@@ -706,6 +721,19 @@ SIGNATURES = (
         r"\b[45]52[ -][^\n]{0,80}(?:storage|space|quota)|exceeded storage allocation|storage allocation exceeded|[Ii]nsufficient storage",
         "The file server has no room left for the file.",
         ("Ask the server's owner to free space or to raise the account's quota.",),
+    ),
+    S(
+        "mail.login",
+        "authentication",
+        90,
+        (
+            "application-specific password",
+            "username and password not accepted",
+            "authenticationfailed",
+        ),
+        "",
+        "The mail server refuses the login: it wants another password or an application password.",
+        ("Make an application password (or OAuth) for the mailbox and put it into the connection.",),
     ),
     S(
         "smtp.recipient",

@@ -20,7 +20,7 @@ SIGNATURES = (
     S(
         "zip.broken",
         "data_quality",
-        90,
+        61,
         (
             "end-of-central-directory signature",
             "not in gzip format",
@@ -37,6 +37,7 @@ SIGNATURES = (
         ("Look at its size and first bytes, and at whether its transfer was complete; have it delivered again.",),
         transience="permanent",
         unless=("bad magic number in '", "super-block"),
+        follows=True,
     ),
     S(
         "git.reference",

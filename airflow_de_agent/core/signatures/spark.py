@@ -56,6 +56,18 @@ SIGNATURES = (
         ("Set {key|it} between its minimum and maximum ({other|see the message}).",),
     ),
     S(
+        "flink.no_resources",
+        "quota",
+        90,
+        (
+            "noresourceavailableexception",
+            "could not acquire the minimum required resources",
+        ),
+        "",
+        "The Flink cluster has no free slots for the job.",
+        ("Free task slots or add task managers; lower the parallelism of the job.",),
+    ),
+    S(
         "spark.driver_memory",
         "configuration",
         90,

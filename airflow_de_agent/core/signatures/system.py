@@ -65,6 +65,20 @@ SIGNATURES = (
     ),
     # --- memory --------------------------------------------------------------------------------------------------------
     S(
+        "gpu.fault",
+        "infrastructure",
+        93,
+        (
+            "fallen off the bus",
+            "nvrm: xid",
+            "uncorrectable ecc",
+            "unspecified launch failure",
+        ),
+        r"GPU has fallen off the bus|NVRM: Xid|uncorrectable ECC|unspecified launch failure",
+        "The GPU of the worker failed.",
+        ("Run it on another node; drain this one and look at its GPU (nvidia-smi -q, Xid in the kernel log).",),
+    ),
+    S(
         "os.memory",
         "out_of_memory",
         91,
@@ -94,7 +108,7 @@ SIGNATURES = (
         (
             "Find what grew (join, read of a whole file, list kept in memory); work in chunks, read fewer columns, or use a larger worker.",
         ),
-        unless=("likely out of memory",),
+        unless=("likely out of memory", "onoutofmemoryerror"),
     ),
     S(
         "shell.killed",
