@@ -22,9 +22,10 @@ from airflow_de_agent.core.evidence import Evidence
 from airflow_de_agent.core.failure import TaskFailure
 from airflow_de_agent.core.first_failure import earlier_failure
 from airflow_de_agent.core.matching import Match, matches
+from airflow_de_agent.core.passing import RECOVERED
 from airflow_de_agent.core.signatures import table
 from airflow_de_agent.core.signatures.signature import Signature
-from airflow_de_agent.core.statements import RECOVERED, WEIGHTS, Statement, statements
+from airflow_de_agent.core.statements import WEIGHTS, Statement, statements
 from airflow_de_agent.core.task_log import TaskLog
 
 # Below this score nothing is said with a straight face: the answer is unknown.

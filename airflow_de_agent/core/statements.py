@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from airflow_de_agent.core.evidence import Evidence, Line
 from airflow_de_agent.core.failure import CapturedException, TaskFailure
+from airflow_de_agent.core.passing import share
 from airflow_de_agent.core.task_log import TaskLog
 
 # How far a statement of each place counts as the cause of the failure.
@@ -28,9 +29,6 @@ WEIGHTS = {
     "info": 0.62,
     "echo": 0.2,
 }
-RECOVERED = 0.75
-CURED = 0.7
-BESIDE = 0.35
 EARLIER_ATTEMPT = 0.5
 AFTER_THE_END = 0.45
 LAST_LINES = 15
@@ -134,49 +132,6 @@ _ECHO = re.compile(
     r"Executing|Running statement|Running command|Running: |Exporting env vars|Rendered|Spark-Submit cmd"
     r"|EcsOperator overrides|Using command"
 )
-_TRIED_AGAIN = ("retrying", "will retry", "retry in", "retry after", "retries left", "retried once", "backing off")
-# What was got over, though often badly: what it fell back to may be missing what the end then lacks.
-_RECOVERED = (
-    "recovered",
-    "succeeded",
-    "falling back",
-    "fallback",
-    "continuing",
-    "optional",
-    "deprecat",
-    "futurewarning",
-    "previous attempt",
-    "earlier attempt",
-    "ignored",
-    "ignoring",
-)
-# What fails no task: it is reported on the side, or said not to matter.
-_BESIDE = (
-    "statsd",
-    "statsclient",
-    "telemetry",
-    "lineage",
-    "push metric",
-    "emit metric",
-    "send metric",
-    "metrics are",
-    "notice not posted",
-    "notification",
-    "notifier",
-    "event dropped",
-    "non-fatal",
-    "best-effort",
-    "best effort",
-    "not critical",
-    "harmless",
-    "on purpose",
-    "not ours",
-    "retry succeeded",
-    "picked up java_tool_options",
-    "picked up _java_options",
-)
-_FINAL = ("not retrying", "no retries left", "no more retries", "retries exhausted", "giving up", "will not retry")
-_RETRIED = re.compile(r"\bretry #?\d{1,3} ?(?:of|/|\))")
 _VERDICT = re.compile(
     r"return code -\d|Process terminated by signal|externally set to|shouldn't be running anymore|Task killed|"
     r"heartbeat|zombie|killed externally|return code 143|return code 137|"
@@ -196,25 +151,12 @@ def _from_log(log: TaskLog) -> Iterator[Statement]:
         if frame or (was_frame and line.text.startswith("    ")) or _FOLDED_AWAY.match(text):
             continue
         place = _place(text, place)
-        weight = WEIGHTS[place] * _share(text, line.number in repeated)
+        weight = WEIGHTS[place] * share(text, line.number in repeated)
         weight *= AFTER_THE_END if ended.is_past(text) and place != "verdict" else 1.0
         weight *= EARLIER_ATTEMPT if line.number < last_start else 1.0
         # the name of the file that logs it says nothing of what it says
         head = _HEAD.match(text)
         yield Statement(text[head.end() :].lstrip("- ") if head else text, place, weight, "task_log", line.number)
-
-
-def _share(text: str, repeated: bool) -> float:
-    """How much of its weight a trouble keeps that was got over, as it says or as a retry did not repeat it."""
-    lowered = text[:2000].lower()
-    if any(word in lowered for word in _FINAL):
-        return 1.0
-    if any(word in lowered for word in _BESIDE):
-        return BESIDE
-    if any(word in lowered for word in _RECOVERED):
-        return RECOVERED
-    tried = any(word in lowered for word in _TRIED_AGAIN) or _RETRIED.search(lowered) is not None
-    return CURED if tried and not repeated else 1.0
 
 
 def _repeated(log: TaskLog) -> set[int]:
