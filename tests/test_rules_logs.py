@@ -753,6 +753,22 @@ STORIES = (
             "zipfile.BadZipFile: File is not a zip file", "INFO - <html><head><title>Sign in to your account</title>"
         ),
     ),
+    (
+        "deliberate",
+        story(
+            "airflow.exceptions.AirflowFailException: guard said no",
+            "WARNING - calendar service answered 503, second call ok",
+            "INFO - change freeze CHG-2291 in force, publication not allowed",
+        ),
+    ),
+    (
+        "permissions",
+        story(
+            "FileNotFoundError: acme-kyc/in/2026-11-05.parquet",
+            "INFO - probe: AccessDenied: User: x is not authorized to perform: kms:Decrypt on the resource",
+        ),
+    ),
+    ("configuration", story("ConnectionError: HTTPConnectionPool(host='None', port=80): Failed to resolve 'None'")),
     ("rate_limit", story("ValueError: expected 30 pages, got 17", "WARNING - page 18: HTTP 429 Too Many Requests")),
 )
 

@@ -23,6 +23,13 @@ _RECOVERED = (
     "earlier attempt",
     "ignored",
     "ignoring",
+    "on retry",
+    "call ok",
+    "attempt ok",
+    "try ok",
+    "poke normal",
+    "retry worked",
+    "second try worked",
 )
 # What fails no task: it is reported on the side, or said not to matter.
 _BESIDE = (
@@ -57,7 +64,15 @@ _BESIDE = (
     "picked up java_tool_options",
     "picked up _java_options",
 )
-_FINAL = ("not retrying", "no retries left", "no more retries", "retries exhausted", "giving up", "will not retry")
+_FINAL = (
+    "not retrying",
+    "no retries left",
+    "no more retries",
+    "retries exhausted",
+    "giving up",
+    "will not retry",
+    "retry(total=0",
+)
 _RETRIED = re.compile(r"\bretry #?\d{1,3} ?(?:of|/|\))")
 
 

@@ -85,7 +85,8 @@ def _explains(match: Match, end: Match, before: Sequence[Statement]) -> bool:
         return True
     if match.statement not in before:
         return False
-    vague = end.signature.strength < VAGUE or match.signature.name.startswith("http.")
+    bound = OPEN if strength >= DEFINITE else VAGUE
+    vague = end.signature.strength < bound or match.signature.name.startswith("http.")
     if strength >= USUAL and weight >= WEIGHTS["warning"] * RECOVERED and vague:
         return True
     return strength >= HINT and weight >= WEIGHTS["warning"] and end.signature.strength < OPEN

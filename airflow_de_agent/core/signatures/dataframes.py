@@ -92,10 +92,11 @@ SIGNATURES = (
         "missing_data",
         96,
         (" 0 ", "zero ", "nothing to"),
-        r"(?:fetched|read|loaded|found|got|selected|extracted|received|listed|returned|downloaded|matched|collected|has|had|have|contains?|holds)(?: only)?:? (?:0|zero) (?P<what>(?!retries\b|exit\b|failed\b|pending\b|running\b|downstream\b|left\b|active\b|open\b|waiting\b|critical\b|skipped\b|unsuccessful\b|errors?\b|failures?\b|duplicates?\b|bytes\b|issues?\b|warnings?\b|nulls?\b|missing\b|invalid\b|bad\b|rejected\b|problems?\b|conflicts?\b)[a-z_]{2,30}(?: [a-z_]{2,30})?)|\b(?:0|zero) (?P<what2>rows|records|files|objects|events|orders|messages|partitions|items|keys) (?:were |was )?(?:fetched|read|loaded|found|extracted|received|returned|matched|available|listed)",
+        r"(?:fetched|read|loaded|found|got|selected|extracted|received|listed|returned|downloaded|matched|collected|has|had|have|contains?|holds)(?: only)?:? (?:0|zero) (?:of (?:\d{1,12} )?)?(?P<what>(?!retries\b|exit\b|failed\b|pending\b|running\b|downstream\b|left\b|active\b|open\b|waiting\b|critical\b|skipped\b|unsuccessful\b|errors?\b|failures?\b|duplicates?\b|bytes\b|issues?\b|warnings?\b|nulls?\b|missing\b|invalid\b|bad\b|rejected\b|problems?\b|conflicts?\b)[a-z_]{2,30}(?: [a-z_]{2,30})?)|\b(?:0|zero) (?P<what2>rows|records|files|objects|events|orders|messages|partitions|items|keys) (?:were |was )?(?:fetched|read|loaded|found|extracted|received|returned|matched|available|listed)",
         "The input was empty: 0 {what|rows} were read[ from {object}].",
         ("Look at why the source had no {what|rows} for this run: late, filtered away, or a wrong date.",),
         transience="unknown",
+        follows=True,
     ),
     S(
         "frame.expected_found",

@@ -23,6 +23,7 @@ SIGNATURES = (
         ("auth", "credential"),
         r"\b\w{0,40}(?:Authentication|Unauthenticated|InvalidCredential|AuthError|LoginError)\w{0,20}\b",
         "Credentials were refused.",
+        unless=("successful", "succeeded", "authenticated"),
     ),
     S(
         "generic.class_permissions",
@@ -157,6 +158,15 @@ SIGNATURES = (
             "read_timeout",
             "connect_timeout",
         ),
+    ),
+    S(
+        "data.no_rows",
+        "missing_data",
+        74,
+        ("0 rows for",),
+        r"(?P<what>[\w.]{1,80})?:? ?\b0 rows for (?P<where>[\w.=-]{1,60})",
+        "There are no rows {where|for the day}[ in {what}]: the input was not delivered, or is filtered away.",
+        ("Look at why {what|the input} has no rows {where|for the day}: late delivery, or a wrong date.",),
     ),
     S(
         "generic.not_ready_after",

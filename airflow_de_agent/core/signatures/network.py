@@ -96,6 +96,20 @@ SIGNATURES = (
         ("Invite the app to the channel or correct the channel's name.",),
     ),
     S(
+        "url.none_host",
+        "configuration",
+        94,
+        (
+            "http://none/",
+            "https://none/",
+            "host='none'",
+            "resolve 'none'",
+        ),
+        "",
+        "The address is built with None as its host: a Variable, connection or setting that it is made of is not set.",
+        ("Look at where the host comes from (Variable, connection, environment) and set it.",),
+    ),
+    S(
         "net.dns",
         "network",
         91,
@@ -618,6 +632,8 @@ SIGNATURES = (
         91,
         (
             "authentication failed",
+            "authentication (publickey) failed",
+            "authentication (password) failed",
             "authenticationexception",
             "permission denied (publickey",
             "no authentication methods available",
@@ -628,7 +644,7 @@ SIGNATURES = (
             "smtpauthenticationerror",
             "too many authentication failures",
         ),
-        r"AuthenticationException|[Aa]uthentication failed|Permission denied \((?:publickey|password)[^\n)]{0,60}\)|No authentication methods available|[Bb]ad authentication type|not a valid|private key file is encrypted|535[ -][^\n]{0,60}|SMTPAuthenticationError|Too many authentication failures",
+        r"AuthenticationException|[Aa]uthentication (?:\((?:publickey|password)\) )?failed|Permission denied \((?:publickey|password)[^\n)]{0,60}\)|No authentication methods available|[Bb]ad authentication type|not a valid|private key file is encrypted|535[ -][^\n]{0,60}|SMTPAuthenticationError|Too many authentication failures",
         "The SSH/SFTP/mail server refuses the login: key or password wrong.",
         ("Renew key or password in the connection; check that the public key is on the server.",),
         unless=("kerberos",),
@@ -677,6 +693,7 @@ SIGNATURES = (
         ),
         r"[Ee]rror reading SSH protocol banner|No existing session|Unable to connect to port (?P<port>\d{1,5}) on (?P<host>[\w.:-]{1,100})|NoValidConnectionsError|SSH session not active|Incompatible ssh peer",
         "The SSH server {host|} cannot be reached or drops the connection.",
+        follows=True,
     ),
     S(
         "hdfs.safe_mode",

@@ -433,6 +433,7 @@ SIGNATURES = (
         "The code divides by zero: a count or sum it relies on was 0.",
         ("Look at why the divisor is 0 (empty input?) and handle it.",),
         unless=("sqlalchemy", "psycopg", "divisionbyzero"),
+        follows=True,
     ),
     S(
         "python.unpack",

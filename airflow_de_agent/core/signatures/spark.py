@@ -235,7 +235,7 @@ SIGNATURES = (
             "no filesystem for scheme",
             "unresolved dependencies",
         ),
-        r"(?:ClassNotFoundException|NoClassDefFoundError|NoSuchMethodError|UnsupportedClassVersionError|main class|AbstractMethodError|IncompatibleClassChangeError):? '?(?!Failed to find)(?P<name>[\w.$/]{1,120})|(?:Failed to find (?:the )?data source:? |DATA_SOURCE_NOT_FOUND[^\n]{0,60}source: )(?P<name2>[\w.-]{1,80})|unresolved dependenc(?:y|ies):?[^\n]{0,80}|No FileSystem for scheme \"?(?P<name3>\w{1,20})",
+        r"(?:ClassNotFoundException|NoClassDefFoundError|NoSuchMethodError|UnsupportedClassVersionError|main class|AbstractMethodError|IncompatibleClassChangeError):? '?(?:Class )?(?!Failed to find)(?P<name>[\w.$/]{1,120})|(?:Failed to find (?:the )?data source:? |DATA_SOURCE_NOT_FOUND[^\n]{0,60}source: )(?P<name2>[\w.-]{1,80})|unresolved dependenc(?:y|ies):?[^\n]{0,80}|No FileSystem for scheme \"?(?P<name3>\w{1,20})",
         "A Java class or package is missing or of the wrong version: {name|see the quoted line}.",
         ("Add the package (jars / --packages) that provides {name|it}, built for this Spark and Scala version.",),
     ),
@@ -294,7 +294,7 @@ SIGNATURES = (
     S(
         "spark.broadcast_timeout",
         "timeout",
-        84,
+        82,
         ("could not execute broadcast in",),
         "",
         "A broadcast join took longer than its limit.",
