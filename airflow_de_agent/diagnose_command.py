@@ -31,7 +31,7 @@ from airflow_de_agent.sources import Places
 STANDARD_INPUT = Path("-")
 _CHUNK_BYTES = 256 * 1024
 _SOURCES = ("run_state", "recent_runs", "redshift", "lambda_errors")
-_NAMED = "run_state, recent_runs, redshift or lambda_errors"
+_NAMED = f"{', '.join(_SOURCES[:-1])} or {_SOURCES[-1]}"
 
 
 def run(arguments: argparse.Namespace, settings: Settings) -> int:
@@ -137,7 +137,7 @@ def _of_host(arguments: argparse.Namespace, parts: bootstrap.Parts) -> TaskFailu
     try:
         from airflow_de_agent.airflow import metadata, run_state
 
-        with metadata.in_words():
+        with metadata.host_errors():
             failure = run_state.task_failure(*key[:4], arguments.try_number, source="cli")
     except HostError:
         if places is None:

@@ -15,7 +15,7 @@ from typing import Any
 from airflow_de_agent.core.blocks import unescaped, words
 from airflow_de_agent.core.incident import Incident, Record, Store
 from airflow_de_agent.core.listing import listed
-from airflow_de_agent.core.plain import duration
+from airflow_de_agent.core.plain import duration, spaced
 from airflow_de_agent.core.render import Message
 from airflow_de_agent.settings import Settings
 
@@ -165,7 +165,7 @@ def _title(report: Report) -> str:
 def _lines(report: Report) -> list[str]:
     if not report.incidents and not report.diagnoses:
         return ["No failure was diagnosed."]
-    kinds = ", ".join(f"{name.replace('_', ' ')} {count:,}" for name, count in report.by_category.items())
+    kinds = ", ".join(f"{spaced(name)} {count:,}" for name, count in report.by_category.items())
     lines = [
         f"{_counted(report.task_instances, 'failed task instance')} in {_counted(report.incidents, 'incident')}, "
         f"{report.recovered:,} recovered",
@@ -200,7 +200,7 @@ def _pattern_line(pattern: Pattern) -> str:
     cure = f"; fixed by “{words(pattern.fixed_by, 120)}”" if pattern.fixed_by else ""
     return (
         f"{pattern.task_instances:,}× {words(pattern.root_cause, 160)} "
-        f"({words(pattern.category.replace('_', ' '), 30)}, {words(pattern.label, 120)}){cure}"
+        f"({words(spaced(pattern.category), 30)}, {words(pattern.label, 120)}){cure}"
     )
 
 

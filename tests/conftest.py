@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +20,14 @@ def postgres() -> Iterator[str]:
     """
     with tempfile.TemporaryDirectory(prefix="de-agent-pg-") as directory, airflow_host.postgres(Path(directory)) as uri:
         yield uri
+
+
+@pytest.fixture
+def nothing_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No option, token or key of the person who runs the tests."""
+    for name in list(os.environ):
+        if name.startswith(("AWS_", "DE_AGENT_", "AIRFLOW", "MWAA", "GEMINI", "SLACK")):
+            monkeypatch.delenv(name)
 
 
 @pytest.fixture

@@ -20,11 +20,8 @@ NOT_THERE = "No such file or directory"
 
 
 @pytest.fixture(autouse=True)
-def home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+def home(nothing_given: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """An empty place, with nothing configured."""
-    for name in list(os.environ):
-        if name.startswith(("AWS_", "DE_AGENT_", "AIRFLOW", "MWAA", "GEMINI", "SLACK")):
-            monkeypatch.delenv(name)
     monkeypatch.setenv("AIRFLOW_HOME", str(tmp_path / "home"))
     monkeypatch.chdir(tmp_path)
     return tmp_path

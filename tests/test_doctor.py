@@ -25,10 +25,7 @@ GROUP = "airflow-prod-3-Task"
 
 
 @pytest.fixture(autouse=True)
-def nothing_given(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name in list(os.environ):
-        if name.startswith(("AWS_", "DE_AGENT_", "AIRFLOW", "MWAA", "GEMINI", "SLACK")):
-            monkeypatch.delenv(name)
+def home(nothing_given: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("AIRFLOW_HOME", str(tmp_path))
 
 

@@ -112,12 +112,12 @@ def _run_date() -> Any:
 
 @contextlib.contextmanager
 def _database() -> Iterator[Any]:
-    with in_words(), session_of_host() as session:
+    with host_errors(), session_of_host() as session:
         yield session
 
 
 @contextlib.contextmanager
-def in_words() -> Iterator[None]:
+def host_errors() -> Iterator[None]:
     """What goes wrong with Airflow's database within the block, in one line.
 
     Raises:

@@ -60,7 +60,7 @@ def _history(record: Record, incident: Incident) -> Iterator[str]:
     yield f"{times_told(record.diagnosis)}."
     for earlier in record.diagnosis.similar[:6]:
         cure = f"; fixed by “{words(earlier['fixed_by'], 300)}”" if earlier.get("fixed_by") else ""
-        yield f"{when(earlier)} {words(earlier.get('label', ''), 250)}{cure}"
+        yield f"{when(earlier.get('when', ''))} {words(earlier.get('label', ''), 250)}{cure}"
 
 
 def _impact(record: Record, incident: Incident) -> Iterator[str]:
@@ -78,9 +78,9 @@ def _proof(record: Record, incident: Incident) -> Iterator[str]:
 
 
 def _times(record: Record, incident: Incident) -> Iterator[str]:
-    failure, started = record.failure, when({"when": record.failure.start_date})
+    failure, started = record.failure, when(record.failure.start_date)
     began = f", begun {started}" if failure.start_date else ""
-    yield f"*Failed* {when({'when': failure.failed_at})}{began}, try {failure.key.try_number}."
+    yield f"*Failed* {when(failure.failed_at)}{began}, try {failure.key.try_number}."
     yield f"*Run* {words(failure.key.run_id, 250)}"
     if incident.closed_at is not None:
         yield f"{recovered(incident)}."

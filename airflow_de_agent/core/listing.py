@@ -10,7 +10,7 @@ from airflow_de_agent.core.evidence import Evidence
 from airflow_de_agent.core.incident import Record
 from airflow_de_agent.core.mention import COMMANDS
 from airflow_de_agent.core.plain import verdict
-from airflow_de_agent.core.render import Message
+from airflow_de_agent.core.render import Message, when
 
 _MOST = 15
 
@@ -50,9 +50,9 @@ def failures(records: Iterable[Record], hours: float) -> Message:
 def _incident_line(members: Sequence[Record]) -> str:
     lead = members[-1]  # the list runs from new to old, and the first failure speaks for all
     more = f" and {len(members) - 1} more" if len(members) > 1 else ""
-    when = words(lead.failure.failed_at[:16].replace("T", " "), 16)
+    failed = when(lead.failure.failed_at)
     cause = words(lead.diagnosis.root_cause, 160)
-    return f"{verdict(lead.diagnosis).emoji} {when} {words(lead.failure.key.label, 200)}{more}: {cause}"
+    return f"{verdict(lead.diagnosis).emoji} {failed} {words(lead.failure.key.label, 200)}{more}: {cause}"
 
 
 def runs(dag_id: str, evidence: Evidence, diagnosed: Mapping[str, Record]) -> Message:
@@ -72,7 +72,7 @@ def runs(dag_id: str, evidence: Evidence, diagnosed: Mapping[str, Record]) -> Me
 
 def _run_line(row: Mapping[str, object]) -> str:
     sign = {"success": ":white_check_mark:", "failed": ":x:", "running": ":hourglass_flowing_sand:"}
-    started = words(str(row.get("start_date") or "")[:16].replace("T", " "), 16)
+    started = when(str(row.get("start_date") or ""))
     emoji = sign.get(str(row.get("state")), ":grey_question:")
     return f"{emoji} {words(str(row.get('run_id')), 250)} {words(str(row.get('state')), 30)}, started {started}"
 

@@ -40,7 +40,12 @@ def verdict(diagnosis: Diagnosis) -> Verdict:
 def kind(diagnosis: Diagnosis) -> str:
     """Of which kind a failure is, and whether it passes by itself where that is known."""
     passes = "" if diagnosis.transience == "unknown" else f", {diagnosis.transience}"
-    return f"{diagnosis.category.value.replace('_', ' ')}{passes}"
+    return f"{spaced(diagnosis.category.value)}{passes}"
+
+
+def spaced(category: str) -> str:
+    """The name of a category as people read it."""
+    return category.replace("_", " ")
 
 
 def rerun_told(diagnosis: Diagnosis) -> str:

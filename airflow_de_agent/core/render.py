@@ -23,6 +23,7 @@ from airflow_de_agent.core.plain import (
     recovered,
     rerun_told,
     seconds_since,
+    spaced,
     times_told,
     verdict,
 )
@@ -111,12 +112,16 @@ def _about(record: Record) -> str:
 
 
 def _history(diagnosis: Diagnosis) -> list[str]:
-    return [f":repeat: {times_told(diagnosis)}, last {when(diagnosis.similar[0])}"] if diagnosis.similar else []
+    return (
+        [f":repeat: {times_told(diagnosis)}, last {when(diagnosis.similar[0].get('when', ''))}"]
+        if diagnosis.similar
+        else []
+    )
 
 
-def when(earlier: Mapping[str, str]) -> str:
-    """When an earlier incident was, to the minute."""
-    return words(earlier.get("when", "")[:16].replace("T", " "), 16)
+def when(time: str) -> str:
+    """A time of ISO 8601 to the minute, as messages show it."""
+    return words(time[:16].replace("T", " "), 16)
 
 
 def _first_gap(diagnosis: Diagnosis) -> list[str]:
@@ -160,7 +165,7 @@ def details(record: Record, incident: Incident) -> Message:
 
 def _earlier(earlier: Mapping[str, str]) -> str:
     cure = f"; fixed by “{words(earlier['fixed_by'], 300)}”" if earlier.get("fixed_by") else ""
-    return f"*Before* {when(earlier)} {words(earlier.get('label', ''), 250)}{cure}"
+    return f"*Before* {when(earlier.get('when', ''))} {words(earlier.get('label', ''), 250)}{cure}"
 
 
 def entry(text: str, incident_id: str) -> Message:
@@ -171,12 +176,8 @@ def entry(text: str, incident_id: str) -> Message:
 def changed_entry(diagnosis: Diagnosis, before: str, incident_id: str) -> Message:
     """What to add to the thread when a closer look says otherwise than the first; `before` is the former category."""
     now = diagnosis.category.value
-    instead = f"it is *{_spaced(now)}*, not {_spaced(words(before, 40))}. " if now != before else ""
+    instead = f"it is *{spaced(now)}*, not {spaced(words(before, 40))}. " if now != before else ""
     return entry(f":mag: After a closer look: {instead}{words(diagnosis.root_cause, 400)}", incident_id)
-
-
-def _spaced(category: str) -> str:
-    return category.replace("_", " ")
 
 
 def growth_entry(incident: Incident, joined: Sequence[str]) -> Message:

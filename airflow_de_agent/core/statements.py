@@ -78,7 +78,10 @@ _FUNCTION_ERROR = re.compile(r'"errorMessage": ?"(.{0,2000}?)", ?"errorType": ?"
 
 
 def _variants(statement: Statement) -> tuple[Statement, ...]:
-    """The statement, and before it what it says when a printed value in it is read as the text it was."""
+    """The statement, before it what it says when a printed value in it is read as the text it was.
+
+    A Lambda function's answer, printed so, tells its error as well.
+    """
     if (
         statement.place == "echo"
         or statement.values is not None
